@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The running gateway, whole. Built and taken apart by wiring.c, lived by keeper.c;
+ * everything here belongs to the main thread (the keeper's) but for the workers'
+ * loops, which other threads drive.
+ */
+#ifndef RL_APP_PROGRAM_H
+#define RL_APP_PROGRAM_H
+
+#include <pthread.h>
+
+#include "admin/admin.h"
+#include "app/setup.h"
+#include "observe/access_log.h"
+#include "observe/metrics.h"
+#include "pipeline/pipeline.h"
+
+#define RL_WORKERS_MAX 256u
+#define RL_LISTENERS_MAX 32u
+
+enum rl_phase {
+	RL_PHASE_SERVING = 0,
+	RL_PHASE_DELAY,    /* readiness is off, still accepting */
+	RL_PHASE_DRAINING, /* no more connections; those that are finish */
+	RL_PHASE_ABORTING, /* the deadline has passed */
+};
+
+struct rl_crew { /* a worker and its thread */
+	struct rl_worker *worker;
+	struct rl_loop *loop;
+	pthread_t thread;
+	bool started;
+};
+
+struct rl_program {
+	struct rl_setup setup;
+	char via[32];
+	struct rl_live *live;
+	struct rl_snapshot *snapshot; /* the current one */
+	struct rl_gateway gateway;
+	struct rl_metrics *metrics;
+	struct rl_access_log *access_log;
+
+	struct rl_loop *loop; /* the keeper's */
+	struct rl_pool *pool; /* for its own calls */
+	struct rl_admin *admin;
+	struct rl_listener *data[RL_LISTENERS_MAX], *admin_listeners[RL_LISTENERS_MAX];
+	size_t n_data, n_admin;
+	struct rl_crew crew[RL_WORKERS_MAX];
+	struct rl_worker *workers[RL_WORKERS_MAX];
+	size_t n_workers;
+	uint32_t max_connections;
+
+	int signal_fd;
+	struct rl_poll *signal_poll;
+	struct rl_timer phase_timer, catalog_timer, room_timer;
+	enum rl_phase phase;
+	uint64_t deadline_ms;
+	bool full;                    /* accepting is paused: too many connections */
+	struct rl_fetching *fetching; /* providers being asked for their models */
+	unsigned n_fetching;
+	uint64_t reloads_ok, reloads_rejected;
+	struct rl_admin_view view;
+};
+
+/* Serves until told to stop; returns an exit status. */
+int rl_program_run(const char *config_file);
+
+/* keeper.c */
+enum rl_err rl_keeper_start(struct rl_program *program) RL_MUST_CHECK;
+void rl_keeper_stop(struct rl_program *program);
+void rl_keeper_on_accept(void *arg, struct rl_listener *listener, int fd, const struct rl_addr *peer);
+void rl_keeper_on_admin_accept(void *arg, struct rl_listener *listener, int fd, const struct rl_addr *peer);
+enum rl_err rl_keeper_reload(void *program, struct rl_buf *report);
+const struct rl_admin_view *rl_keeper_view(void *program);
+void rl_keeper_feed_metrics(struct rl_program *program);
+
+#endif

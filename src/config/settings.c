@@ -1,0 +1,600 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The table of relais.yaml: one row a key. A new setting is a field of config.h
+ * and a row here; reading, default, bounds, reference page, JSON Schema and
+ * example follow from the row.
+ */
+#include "config/settings_priv.h"
+
+#include "config/rules_priv.h"
+
+#include <assert.h>
+
+#define COUNT(array) (sizeof(array) / sizeof(array)[0])
+#define MINUTE UINT64_C(60000)
+#define HOUR (60 * MINUTE)
+#define KIB UINT64_C(1024)
+#define MIB (1024 * KIB)
+#define GIB (1024 * MIB)
+
+/* The engine writes both through one offset. */
+#define POSITIONED(type)                                                                               \
+	static_assert(offsetof(struct type, column) == offsetof(struct type, line) + sizeof(unsigned), \
+		      "line and column of " #type)
+POSITIONED(rl_cfg_listen);
+POSITIONED(rl_cfg_provider);
+POSITIONED(rl_cfg_target);
+POSITIONED(rl_cfg_model);
+POSITIONED(rl_cfg_client);
+
+#define F(type, field) RL_SCHEMA_FIELD(struct type, field)
+#define MANY(type, field) RL_SCHEMA_MANY(struct type, field, n_##field)
+
+/* --- server --- */
+
+static const struct rl_schema_row listen_rows[] = {
+	{.key = "address",
+	 .type = RL_SCHEMA_STRING,
+	 F(rl_cfg_listen, address),
+	 .flags = RL_SCHEMA_REQUIRED,
+	 .min = 1,
+	 .check = rl_rule_address,
+	 .example = "127.0.0.1:8080",
+	 .doc = "`IPv4:port`, `[IPv6]:port`, `localhost:port` (both) or `unix:/path`. Port 0 lets the system choose."},
+};
+static const struct rl_schema listen_schema = {
+	.size = sizeof(struct rl_cfg_listen),
+	.position_at = 1 + offsetof(struct rl_cfg_listen, line),
+	.rows = listen_rows,
+	.n_rows = COUNT(listen_rows),
+	.scalar = "address",
+	.doc = "An address to listen on; the address alone may stand for it.",
+};
+
+static const struct rl_schema_row drain_rows[] = {
+	{.key = "delay",
+	 .type = RL_SCHEMA_DURATION,
+	 F(rl_cfg_server, drain_delay_ms),
+	 .initial = "0s",
+	 .max = HOUR,
+	 .doc = "After SIGTERM, how long connections are still accepted while `/ready` already says no."},
+	{.key = "deadline",
+	 .type = RL_SCHEMA_DURATION,
+	 F(rl_cfg_server, drain_deadline_ms),
+	 .initial = "30s",
+	 .max = 24 * HOUR,
+	 .doc = "How long running requests may then take before they are cut."},
+};
+static const struct rl_schema drain_schema = {
+	.rows = drain_rows,
+	.n_rows = COUNT(drain_rows),
+	.doc = "How the program stops.",
+};
+
+static const char *const auth_words[] = {"auto", "none", "keys", NULL};
+
+static const struct rl_schema_row server_rows[] = {
+	{.key = "listen",
+	 .type = RL_SCHEMA_LIST,
+	 MANY(rl_cfg_server, listen),
+	 .flags = RL_SCHEMA_ONE_OR_MANY,
+	 .initial = "['127.0.0.1:8080', '[::1]:8080']",
+	 .min = 1,
+	 .max = 64,
+	 .child = &listen_schema,
+	 .type_text = "address, or list of addresses",
+	 .doc = "Where inference requests are served. By default both loopback addresses, IPv6 only where there is one."},
+	{.key = "admin",
+	 .type = RL_SCHEMA_LIST,
+	 MANY(rl_cfg_server, admin),
+	 .flags = RL_SCHEMA_ONE_OR_MANY,
+	 .initial = "['127.0.0.1:8081']",
+	 .max = 64,
+	 .child = &listen_schema,
+	 .type_text = "address, or list of addresses",
+	 .doc = "Where metrics, status and reload are served; an empty list `[]` for nowhere."},
+	{.key = "workers",
+	 .type = RL_SCHEMA_INT,
+	 F(rl_cfg_server, workers),
+	 .flags = RL_SCHEMA_AUTO,
+	 .initial = "auto",
+	 .min = 1,
+	 .max = 256,
+	 .doc = "Threads that serve. `auto`: the processors this process may use, by affinity and cgroup quota."},
+	{.key = "max_body",
+	 .type = RL_SCHEMA_SIZE,
+	 F(rl_cfg_server, max_body_bytes),
+	 .initial = "10MiB",
+	 .min = KIB,
+	 .max = GIB,
+	 .doc = "Largest request body; a larger one is answered with 413."},
+	{.key = "body_memory",
+	 .type = RL_SCHEMA_SIZE,
+	 F(rl_cfg_server, body_memory_bytes),
+	 .flags = RL_SCHEMA_AUTO,
+	 .initial = "auto",
+	 .min = MIB,
+	 .max = 1024 * GIB,
+	 .doc = "Memory for all request bodies held at one time. `auto`: a quarter of the memory limit."},
+	{.key = "auth",
+	 .type = RL_SCHEMA_ENUM,
+	 F(rl_cfg_server, auth),
+	 .words = auth_words,
+	 .initial = "auto",
+	 .doc = "Who may call. `auto`: client keys if any are listed, else everyone on loopback; `keys`: client keys "
+		"always; `none`: everyone, on any address."},
+	{.key = "admin_token",
+	 .type = RL_SCHEMA_SECRET,
+	 F(rl_cfg_server, admin_token),
+	 .doc = "Token for the admin plane (`Authorization: Bearer ...`). Required when it listens beyond loopback."},
+	{.key = "trusted_proxies",
+	 .type = RL_SCHEMA_STRINGS,
+	 MANY(rl_cfg_server, trusted_proxies),
+	 .max = 1000,
+	 .check = rl_rule_cidr,
+	 .doc = "Networks whose `X-Forwarded-For` and `Forwarded` are believed, such as `10.0.0.0/8`."},
+	{.key = "keepalive",
+	 .type = RL_SCHEMA_DURATION,
+	 F(rl_cfg_server, keepalive_ms),
+	 .initial = "120s",
+	 .min = 1,
+	 .max = 24 * HOUR,
+	 .doc = "How long a client's connection may be idle between requests."},
+	{.key = "header_timeout",
+	 .type = RL_SCHEMA_DURATION,
+	 F(rl_cfg_server, header_ms),
+	 .initial = "10s",
+	 .min = 1,
+	 .max = HOUR,
+	 .doc = "Time to receive a request's head."},
+	{.key = "body_idle",
+	 .type = RL_SCHEMA_DURATION,
+	 F(rl_cfg_server, body_idle_ms),
+	 .initial = "30s",
+	 .min = 1,
+	 .max = HOUR,
+	 .doc = "Longest gap while a request's body arrives."},
+	{.key = "write_idle",
+	 .type = RL_SCHEMA_DURATION,
+	 F(rl_cfg_server, write_idle_ms),
+	 .initial = "60s",
+	 .min = 1,
+	 .max = HOUR,
+	 .doc = "How long a client may take nothing of its answer before it is given up."},
+	{.key = "max_header_bytes",
+	 .type = RL_SCHEMA_SIZE,
+	 F(rl_cfg_server, max_header_bytes),
+	 .initial = "64KiB",
+	 .min = KIB,
+	 .max = MIB,
+	 .doc = "Largest request head; a larger one is answered with 431."},
+	{.key = "max_connections",
+	 .type = RL_SCHEMA_INT,
+	 F(rl_cfg_server, max_connections),
+	 .initial = "0",
+	 .max = 10000000,
+	 .doc = "Client connections of the whole process; 0: as many as the descriptor limit allows."},
+	{.key = "drain", .type = RL_SCHEMA_SECTION, .child = &drain_schema, .doc = "How the program stops."},
+};
+static const struct rl_schema server_schema = {
+	.rows = server_rows,
+	.n_rows = COUNT(server_rows),
+	.check = rl_check_server,
+	.doc = "The gateway's own side.",
+};
+
+/* --- log --- */
+
+static const char *const level_words[] = {"error", "warn", "info", "debug", NULL};
+
+static const struct rl_schema_row log_rows[] = {
+	{.key = "access",
+	 .type = RL_SCHEMA_STRING,
+	 F(rl_cfg_log, access),
+	 .initial = "stdout",
+	 .min = 1,
+	 .max = 4096,
+	 .type_text = "`stdout`, `off` or a path",
+	 .doc = "The access log: one JSON line a request. A file is opened again on SIGUSR1."},
+	{.key = "level",
+	 .type = RL_SCHEMA_WORD,
+	 F(rl_cfg_log, level),
+	 .words = level_words,
+	 .initial = "info",
+	 .doc = "What the program says about itself on standard error."},
+};
+static const struct rl_schema log_schema = {
+	.rows = log_rows,
+	.n_rows = COUNT(log_rows),
+	.doc = "What is written where.",
+};
+
+/* --- timeouts: a provider's have defaults, a model's stand instead of them where written --- */
+
+/*      key                  field                 default  what */
+#define TIMEOUTS(X)                                                                                 \
+	X("connect", connect_ms, "5s", "To resolve, connect and finish TLS.")                       \
+	X("send", send_ms, "60s", "To send the request.")                                           \
+	X("first_byte", first_byte_ms, "600s", "To the first byte of an answer that is no stream.") \
+	X("first_byte_stream", first_byte_stream_ms, "120s", "To the first byte of a stream.")      \
+	X("idle", idle_ms, "120s", "Longest gap inside an answer.")                                 \
+	X("deadline", deadline_ms, "600s", "From the request to the commit point, over all attempts.")
+
+#define TIMEOUT_ROW(name, field, text, ...) \
+	{.key = name,                       \
+	 .type = RL_SCHEMA_DURATION,        \
+	 F(rl_cfg_timeouts, field),         \
+	 .min = 1,                          \
+	 .max = 24 * HOUR,                  \
+	 .doc = text,                       \
+	 __VA_ARGS__},
+#define X(name, field, preset, text) TIMEOUT_ROW(name, field, text, .initial = preset)
+static const struct rl_schema_row provider_timeout_rows[] = {TIMEOUTS(X)};
+#undef X
+#define X(name, field, preset, text) TIMEOUT_ROW(name, field, text, .flags = RL_SCHEMA_ASIDE, .example = preset)
+static const struct rl_schema_row model_timeout_rows[] = {TIMEOUTS(X)};
+#undef X
+static const struct rl_schema provider_timeouts_schema = {
+	.rows = provider_timeout_rows,
+	.n_rows = COUNT(provider_timeout_rows),
+	.doc = "How long each part of a request to this provider may take.",
+};
+static const struct rl_schema model_timeouts_schema = {
+	.rows = model_timeout_rows,
+	.n_rows = COUNT(model_timeout_rows),
+	.doc = "Instead of the provider's, for this model. What is not written is the provider's.",
+};
+
+/* --- providers --- */
+
+static const struct rl_schema_row header_rows[] = {
+	{.key = "value",
+	 .type = RL_SCHEMA_STRING,
+	 F(rl_cfg_header, value),
+	 .flags = RL_SCHEMA_HIDDEN,
+	 .max = 8192,
+	 .check = rl_rule_header_value,
+	 .doc = "The header's value."},
+};
+static const struct rl_schema header_schema = {
+	.size = sizeof(struct rl_cfg_header),
+	.name_at = 1 + offsetof(struct rl_cfg_header, name),
+	.rows = header_rows,
+	.n_rows = COUNT(header_rows),
+	.scalar = "value",
+	.scalar_only = true,
+	.check_name = rl_rule_header_name,
+	.doc = "A header's name and value.",
+};
+
+static const struct rl_schema_row member_rows[] = {
+	{.key = "value", .type = RL_SCHEMA_JSON, F(rl_cfg_header, value), .doc = "The member's value."},
+};
+static const struct rl_schema member_schema = {
+	.size = sizeof(struct rl_cfg_header),
+	.name_at = 1 + offsetof(struct rl_cfg_header, name),
+	.rows = member_rows,
+	.n_rows = COUNT(member_rows),
+	.scalar = "value",
+	.scalar_only = true,
+	.check_name = rl_rule_body_name,
+	.doc = "A member's name and value.",
+};
+
+static const struct rl_schema_row headers_rows[] = {
+	{.key = "set",
+	 .type = RL_SCHEMA_MAP,
+	 MANY(rl_cfg_provider, headers_set),
+	 .max = 100,
+	 .child = &header_schema,
+	 .type_text = "map from name to value",
+	 .doc = "Headers to send, instead of any that would be sent."},
+	{.key = "remove",
+	 .type = RL_SCHEMA_STRINGS,
+	 MANY(rl_cfg_provider, headers_remove),
+	 .max = 100,
+	 .check = rl_rule_header_name,
+	 .doc = "Headers not to send."},
+};
+static const struct rl_schema headers_schema = {
+	.rows = headers_rows,
+	.n_rows = COUNT(headers_rows),
+	.doc = "Changes to the headers of requests.",
+};
+
+static const struct rl_schema_row body_rows[] = {
+	{.key = "set",
+	 .type = RL_SCHEMA_MAP,
+	 MANY(rl_cfg_provider, body_set),
+	 .max = 100,
+	 .child = &member_schema,
+	 .type_text = "map from name to any value",
+	 .doc = "Top-level members of the JSON request to set, such as `service_tier: flex`. Values may be nested."},
+	{.key = "remove",
+	 .type = RL_SCHEMA_STRINGS,
+	 MANY(rl_cfg_provider, body_remove),
+	 .max = 100,
+	 .check = rl_rule_body_name,
+	 .doc = "Top-level members to take out."},
+};
+static const struct rl_schema body_schema = {
+	.rows = body_rows,
+	.n_rows = COUNT(body_rows),
+	.doc = "Changes to the JSON body of requests.",
+};
+
+static const struct rl_schema_row key_rows[] = {
+	{.key = "value",
+	 .type = RL_SCHEMA_SECRET,
+	 F(rl_cfg_key, value),
+	 .flags = RL_SCHEMA_REQUIRED | RL_SCHEMA_MAY_LACK,
+	 .missing_at = offsetof(struct rl_cfg_key, missing_variable),
+	 .min = 1,
+	 .example = "\"${OPENAI_API_KEY_2}\"",
+	 .doc = "The key. If its variable is unset, the entry is left out with a warning."},
+	{.key = "weight",
+	 .type = RL_SCHEMA_INT,
+	 F(rl_cfg_key, weight),
+	 .initial = "1",
+	 .min = 1,
+	 .max = 1000000,
+	 .doc = "Share of the requests that use this key."},
+	{.key = "models",
+	 .type = RL_SCHEMA_STRINGS,
+	 MANY(rl_cfg_key, models),
+	 .max = 1000,
+	 .doc = "The provider's model ids that this key is used for; none listed: all."},
+};
+static const struct rl_schema key_schema = {
+	.size = sizeof(struct rl_cfg_key),
+	.rows = key_rows,
+	.n_rows = COUNT(key_rows),
+	.doc = "One of several keys.",
+};
+
+static const struct rl_schema_row provider_rows[] = {
+	{.key = "dialect",
+	 .type = RL_SCHEMA_STRING,
+	 F(rl_cfg_provider, dialect),
+	 .initial = "openai",
+	 .min = 1,
+	 .max = 64,
+	 .example = "openai",
+	 .doc = "The wire format that the provider speaks."},
+	{.key = "base_url",
+	 .type = RL_SCHEMA_STRING,
+	 F(rl_cfg_provider, base_url),
+	 .max = 2048,
+	 .check = rl_rule_url,
+	 .doc = "Where its API begins, as its official SDK has it (with `/v1` where that does). Empty: the known "
+		"address of a provider of this name or dialect."},
+	{.key = "api_key",
+	 .type = RL_SCHEMA_SECRET,
+	 F(rl_cfg_provider, api_key),
+	 .flags = RL_SCHEMA_MAY_LACK,
+	 .missing_at = offsetof(struct rl_cfg_provider, key_variable),
+	 .example = "\"${OPENAI_API_KEY}\"",
+	 .doc = "Its key. If the variable is unset, the provider is off and a warning says so."},
+	{.key = "keys",
+	 .type = RL_SCHEMA_LIST,
+	 MANY(rl_cfg_provider, keys),
+	 .flags = RL_SCHEMA_ASIDE,
+	 .min = 1,
+	 .max = 1000,
+	 .child = &key_schema,
+	 .doc = "Several keys, instead of `api_key`."},
+	{.key = "local",
+	 .type = RL_SCHEMA_BOOL,
+	 F(rl_cfg_provider, local),
+	 .initial = "false",
+	 .doc = "The provider runs on this machine or network and costs nothing."},
+	{.key = "simulated",
+	 .type = RL_SCHEMA_BOOL,
+	 F(rl_cfg_provider, simulated),
+	 .initial = "false",
+	 .doc = "It is a `relais simulate`: `x-sim-*` request headers are forwarded to it."},
+	{.key = "headers",
+	 .type = RL_SCHEMA_SECTION,
+	 .child = &headers_schema,
+	 .doc = "Changes to the headers of requests."},
+	{.key = "body",
+	 .type = RL_SCHEMA_SECTION,
+	 .child = &body_schema,
+	 .doc = "Changes to the JSON body of requests."},
+	{.key = "models",
+	 .type = RL_SCHEMA_STRINGS,
+	 MANY(rl_cfg_provider, models),
+	 .max = 10000,
+	 .doc = "Model ids to offer without asking the provider for its list."},
+	{.key = "ca_file",
+	 .type = RL_SCHEMA_STRING,
+	 F(rl_cfg_provider, ca_file),
+	 .max = 4096,
+	 .doc = "PEM file of the authorities to trust for this provider, instead of the system's."},
+	{.key = "stream_usage",
+	 .type = RL_SCHEMA_BOOL,
+	 F(rl_cfg_provider, stream_usage),
+	 .initial = "true",
+	 .doc = "Ask streams to end with their token usage, so that it can be accounted."},
+	{.key = "timeouts",
+	 .type = RL_SCHEMA_SECTION,
+	 F(rl_cfg_provider, timeouts),
+	 .child = &provider_timeouts_schema,
+	 .doc = "How long each part of a request may take."},
+	{.key = "max_fails",
+	 .type = RL_SCHEMA_INT,
+	 F(rl_cfg_provider, max_fails),
+	 .initial = "3",
+	 .max = 1000000,
+	 .doc = "Failures in a row, within `fail_timeout`, after which a target is left alone for as long; 0: never."},
+	{.key = "fail_timeout",
+	 .type = RL_SCHEMA_DURATION,
+	 F(rl_cfg_provider, fail_timeout_ms),
+	 .initial = "10s",
+	 .min = 1,
+	 .max = 24 * HOUR,
+	 .doc = "See `max_fails`."},
+	{.key = "max_connections",
+	 .type = RL_SCHEMA_INT,
+	 F(rl_cfg_provider, max_connections),
+	 .initial = "0",
+	 .max = 1000000,
+	 .doc = "Connections to it, of the whole process; 0: unlimited."},
+	{.key = "max_idle_connections",
+	 .type = RL_SCHEMA_INT,
+	 F(rl_cfg_provider, max_idle_connections),
+	 .initial = "32",
+	 .max = 100000,
+	 .doc = "Idle connections to keep for it."},
+};
+const struct rl_schema rl_settings_provider = {
+	.size = sizeof(struct rl_cfg_provider),
+	.name_at = 1 + offsetof(struct rl_cfg_provider, name),
+	.position_at = 1 + offsetof(struct rl_cfg_provider, line),
+	.rows = provider_rows,
+	.n_rows = COUNT(provider_rows),
+	.check_name = rl_rule_name,
+	.check = rl_check_provider,
+	.doc = "Who answers. Clients may ask for `<name>/<the provider's model id>`.",
+};
+
+/* --- models --- */
+
+static const struct rl_schema_row target_rows[] = {
+	{.key = "provider",
+	 .type = RL_SCHEMA_STRING,
+	 F(rl_cfg_target, provider),
+	 .flags = RL_SCHEMA_REQUIRED,
+	 .min = 1,
+	 .max = 128,
+	 .example = "openai",
+	 .doc = "A name listed under `providers`."},
+	{.key = "model",
+	 .type = RL_SCHEMA_STRING,
+	 F(rl_cfg_target, model),
+	 .flags = RL_SCHEMA_REQUIRED,
+	 .min = 1,
+	 .max = 256,
+	 .example = "gpt-4o-mini",
+	 .doc = "The provider's own id of the model."},
+	{.key = "weight",
+	 .type = RL_SCHEMA_INT,
+	 F(rl_cfg_target, weight),
+	 .initial = "1",
+	 .min = 1,
+	 .max = 1000000,
+	 .doc = "Share of the requests, for the strategies that weigh."},
+};
+static const struct rl_schema target_schema = {
+	.size = sizeof(struct rl_cfg_target),
+	.position_at = 1 + offsetof(struct rl_cfg_target, line),
+	.rows = target_rows,
+	.n_rows = COUNT(target_rows),
+	.check = rl_check_target,
+	.doc = "One place to go.",
+};
+
+static const struct rl_schema_row model_rows[] = {
+	{.key = "strategy",
+	 .type = RL_SCHEMA_STRING,
+	 F(rl_cfg_model, strategy),
+	 .initial = "priority",
+	 .min = 1,
+	 .max = 64,
+	 .doc = "In which order targets are tried: `priority` (as listed), `round_robin`, `weighted`, "
+		"`least_connections`."},
+	{.key = "targets",
+	 .type = RL_SCHEMA_LIST,
+	 MANY(rl_cfg_model, targets),
+	 .flags = RL_SCHEMA_REQUIRED,
+	 .min = 1,
+	 .max = 1000,
+	 .child = &target_schema,
+	 .doc = "Who may serve it. When one fails, the next is tried."},
+	{.key = "timeouts",
+	 .type = RL_SCHEMA_SECTION,
+	 F(rl_cfg_model, timeouts),
+	 .child = &model_timeouts_schema,
+	 .doc = "Instead of the provider's, for this model."},
+};
+const struct rl_schema rl_settings_model = {
+	.size = sizeof(struct rl_cfg_model),
+	.name_at = 1 + offsetof(struct rl_cfg_model, name),
+	.position_at = 1 + offsetof(struct rl_cfg_model, line),
+	.rows = model_rows,
+	.n_rows = COUNT(model_rows),
+	.check_name = rl_rule_model_name,
+	.check = rl_check_model,
+	.doc = "Names of your own that clients may ask for, each with the targets that serve it.",
+};
+
+/* --- clients --- */
+
+static const struct rl_schema_row client_rows[] = {
+	{.key = "key",
+	 .type = RL_SCHEMA_CUSTOM,
+	 F(rl_cfg_client, key_sha256),
+	 .flags = RL_SCHEMA_REQUIRED | RL_SCHEMA_HIDDEN,
+	 .parse = rl_rule_key_hash,
+	 .type_text = "`sha256:` and 64 hex digits",
+	 .example = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+	 .doc = "The hash of the client's key; `relais keys hash` makes it. The key itself is never kept."},
+	{.key = "models",
+	 .type = RL_SCHEMA_STRINGS,
+	 MANY(rl_cfg_client, models),
+	 .max = 1000,
+	 .doc = "Model names that it may ask for; none listed: all."},
+};
+static const struct rl_schema client_schema = {
+	.size = sizeof(struct rl_cfg_client),
+	.name_at = 1 + offsetof(struct rl_cfg_client, name),
+	.position_at = 1 + offsetof(struct rl_cfg_client, line),
+	.rows = client_rows,
+	.n_rows = COUNT(client_rows),
+	.check_name = rl_rule_name,
+	.check = rl_check_client,
+	.doc = "Who may call, by key (`Authorization: Bearer <key>`).",
+};
+
+/* --- the file --- */
+
+static const struct rl_schema_row root_rows[] = {
+	{.key = "server",
+	 .type = RL_SCHEMA_SECTION,
+	 F(rl_config, server),
+	 .child = &server_schema,
+	 .doc = "The gateway's own side."},
+	{.key = "log",
+	 .type = RL_SCHEMA_SECTION,
+	 F(rl_config, log),
+	 .child = &log_schema,
+	 .doc = "What is written where."},
+	{.key = "providers",
+	 .type = RL_SCHEMA_MAP,
+	 MANY(rl_config, providers),
+	 .max = 1000,
+	 .child = &rl_settings_provider,
+	 .example = "openai",
+	 .doc = "Who answers."},
+	{.key = "models",
+	 .type = RL_SCHEMA_MAP,
+	 MANY(rl_config, models),
+	 .max = 10000,
+	 .child = &rl_settings_model,
+	 .example = "assistant",
+	 .doc = "Names that clients may ask for."},
+	{.key = "clients",
+	 .type = RL_SCHEMA_MAP,
+	 MANY(rl_config, clients),
+	 .max = 10000,
+	 .flags = RL_SCHEMA_ASIDE,
+	 .child = &client_schema,
+	 .example = "team-a",
+	 .doc = "Who may call."},
+};
+const struct rl_schema rl_settings = {
+	.rows = root_rows,
+	.n_rows = COUNT(root_rows),
+	.extensions = true,
+	.doc = "The settings of relais: `relais.yaml`.",
+};

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The front of the OpenAI dialect (Chat Completions, Completions, Embeddings,
+ * Models): paths, errors and model lists, and the vtable that names the rest.
+ */
+#include "dialect/openai_priv.h"
+
+/* More ids than any provider lists; an aggregator has some hundreds. */
+#define MODELS_MAX 10000
+#define MODEL_ID_MAX_BYTES 256
+
+static rl_str path(enum rl_operation op)
+{
+	switch (op) {
+	case RL_OP_CHAT:
+		return RL_STR("/chat/completions");
+	case RL_OP_COMPLETION:
+		return RL_STR("/completions");
+	case RL_OP_EMBEDDING:
+		return RL_STR("/embeddings");
+	case RL_OP_MODELS:
+		return RL_STR("/models");
+	case RL_OP_NONE:
+	case RL_OP_COUNT:
+		break;
+	}
+	return rl_str_make(NULL, 0);
+}
+
+/* What OpenAI itself says with these statuses. */
+static rl_str default_type(uint16_t status)
+{
+	if (status == 429)
+		return RL_STR("requests");
+	if (status == 503)
+		return RL_STR("service_unavailable_error");
+	return status >= 500 ? RL_STR("server_error") : RL_STR("invalid_request_error");
+}
+
+static rl_str default_code(uint16_t status)
+{
+	switch (status) {
+	case 401:
+		return RL_STR("invalid_api_key");
+	case 429:
+		return RL_STR("rate_limit_exceeded");
+	default:
+		return rl_str_make(NULL, 0);
+	}
+}
+
+void rl_openai_write_error(const struct rl_fault *fault, struct rl_buf *out)
+{
+	RL_BUF_LIT(out, "{\"error\":{");
+	rl_build_text(out, "message", fault->message);
+	rl_build_text(out, "type", fault->type.n ? fault->type : default_type(fault->status));
+	rl_build_text_or_null(out, "param", fault->param);
+	rl_build_text_or_null(out, "code", fault->code.n ? fault->code : default_code(fault->status));
+	RL_BUF_LIT(out, "}}");
+}
+
+void rl_openai_write_stream_error(const struct rl_fault *fault, struct rl_buf *out)
+{
+	RL_BUF_LIT(out, "data: ");
+	rl_openai_write_error(fault, out);
+	RL_BUF_LIT(out, "\n\n");
+}
+
+static void write_model(const struct rl_model_line *model, struct rl_buf *out)
+{
+	RL_BUF_LIT(out, "{");
+	rl_build_text(out, "id", model->id);
+	rl_build_text(out, "object", RL_STR("model"));
+	rl_build_int(out, "created", model->created);
+	rl_build_text(out, "owned_by", model->owned_by);
+	RL_BUF_LIT(out, "}");
+}
+
+static void write_models(const struct rl_model_line *models, size_t n, struct rl_buf *out)
+{
+	RL_BUF_LIT(out, "{\"object\":\"list\",\"data\":[");
+	for (size_t i = 0; i < n; i++) {
+		rl_build_comma(out);
+		write_model(&models[i], out);
+	}
+	RL_BUF_LIT(out, "]}");
+}
+
+/* The list itself: under `data`, or bare (Together). */
+static rl_str model_list(rl_str body)
+{
+	static const rl_str key = RL_STR_INIT("data");
+	struct rl_json_span span;
+
+	if (rl_json_type_of(body) == RL_JSON_ARRAY)
+		return body;
+	rl_json_find(body, &key, 1, &span);
+	return rl_json_span_text(body, &span);
+}
+
+/* The id of one line; empty for a line without a usable one. */
+static enum rl_err model_id(rl_str line, struct rl_arena *arena, rl_str *id)
+{
+	static const rl_str key = RL_STR_INIT("id");
+	struct rl_json_span span;
+
+	*id = rl_str_make(NULL, 0);
+	rl_json_find(line, &key, 1, &span);
+	if (span.type != RL_JSON_STRING || span.n > MODEL_ID_MAX_BYTES)
+		return RL_OK;
+	if (rl_json_unescape(rl_json_span_text(line, &span), arena, id) == RL_ERR_NOMEM)
+		return RL_ERR_NOMEM;
+	/* The body does not outlive the reader's call. */
+	if (id->n)
+		*id = rl_arena_dup(arena, *id);
+	return id->n && !id->p ? RL_ERR_NOMEM : RL_OK;
+}
+
+static enum rl_err read_models(rl_str body, struct rl_arena *arena, rl_str **ids, size_t *n)
+{
+	struct rl_json_iter iter;
+	rl_str line, list;
+	size_t count = 0;
+
+	*ids = NULL;
+	*n = 0;
+	if (rl_json_scan(body, NULL, 0, RL_JSON_LAX, NULL, NULL))
+		return RL_ERR_SYNTAX;
+	list = model_list(body);
+	if (rl_json_type_of(list) != RL_JSON_ARRAY)
+		return RL_ERR_SYNTAX;
+	rl_json_iter_array(&iter, list);
+	while (count < MODELS_MAX && rl_json_iter_next(&iter, &line))
+		count++;
+	*ids = RL_NEW_ARRAY(arena, rl_str, count ? count : 1);
+	if (!*ids)
+		return RL_ERR_NOMEM;
+	rl_json_iter_array(&iter, list);
+	while (count-- && rl_json_iter_next(&iter, &line)) {
+		if (model_id(line, arena, &(*ids)[*n]))
+			return RL_ERR_NOMEM;
+		if ((*ids)[*n].n)
+			++*n;
+	}
+	return RL_OK;
+}
+
+extern const struct rl_dialect rl_dialect_openai;
+
+const struct rl_dialect rl_dialect_openai = {
+	.name = RL_STR_INIT(RL_OPENAI_NAME),
+	.path = path,
+	.read_envelope = rl_openai_read_envelope,
+	.edit_body = rl_openai_edit_body,
+	.glance_event = rl_openai_glance_event,
+	.glance_answer = rl_openai_glance_answer,
+	.classify = rl_openai_classify,
+	.error_text = rl_openai_error_text,
+	.write_error = rl_openai_write_error,
+	.write_stream_error = rl_openai_write_stream_error,
+	.write_models = write_models,
+	.write_model = write_model,
+	.read_models = read_models,
+	.parse_request = rl_openai_parse_request,
+	.write_response = rl_openai_write_response,
+	.encode_event = rl_openai_encode_event,
+	.write_request = rl_openai_write_request,
+	.parse_response = rl_openai_parse_response,
+	.decode_event = rl_openai_decode_event,
+};

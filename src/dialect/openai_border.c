@@ -1,0 +1,580 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The OpenAI dialect where bodies pass through: one validating scan finds the few
+ * members that the gateway reads or sets, and nothing is built or copied. This is
+ * the hot path of every request and of every event of a stream.
+ */
+#include "dialect/openai_priv.h"
+
+#include <assert.h>
+
+#define MODEL_MAX_BYTES 256
+#define WANT_USAGE "{\"include_usage\":true}"
+
+/*
+ * Members that the gateway decides by, now or in a policy. They may be there once
+ * and in one spelling only, so that what was checked is what the provider reads.
+ */
+enum policy_key {
+	K_MODEL,
+	K_STREAM,
+	K_STREAM_OPTIONS,
+	K_MESSAGES,
+	K_PROMPT,
+	K_INPUT,
+	K_MAX_TOKENS,
+	K_MAX_COMPLETION_TOKENS,
+	K_N,
+	K_USER,
+	K_TOOLS,
+	K_FUNCTIONS,
+	K_COUNT
+};
+
+static const rl_str policy_keys[K_COUNT] = {
+	[K_MODEL] = RL_STR_INIT("model"),
+	[K_STREAM] = RL_STR_INIT("stream"),
+	[K_STREAM_OPTIONS] = RL_STR_INIT("stream_options"),
+	[K_MESSAGES] = RL_STR_INIT("messages"),
+	[K_PROMPT] = RL_STR_INIT("prompt"),
+	[K_INPUT] = RL_STR_INIT("input"),
+	[K_MAX_TOKENS] = RL_STR_INIT("max_tokens"),
+	[K_MAX_COMPLETION_TOKENS] = RL_STR_INIT("max_completion_tokens"),
+	[K_N] = RL_STR_INIT("n"),
+	[K_USER] = RL_STR_INIT("user"),
+	[K_TOOLS] = RL_STR_INIT("tools"),
+	[K_FUNCTIONS] = RL_STR_INIT("functions"),
+};
+
+static const rl_str include_usage_key = RL_STR_INIT("include_usage");
+
+/* A 400; `message` may have p == NULL when the arena was full. */
+static enum rl_err refuse(struct rl_fault *fault, rl_str param, const char *code, rl_str message)
+{
+	*fault = (struct rl_fault){
+		.cls = RL_FAULT_BAD_REQUEST,
+		.status = 400,
+		.type = RL_STR("invalid_request_error"),
+		.code = rl_str_of(code),
+		.param = param,
+		.message = message.p ? message : RL_STR("The request body is not valid."),
+		.retry_after_s = -1,
+	};
+	return RL_ERR_SYNTAX;
+}
+
+static enum rl_err out_of_memory(struct rl_fault *fault)
+{
+	*fault = (struct rl_fault){
+		.cls = RL_FAULT_INTERNAL,
+		.status = 500,
+		.message = RL_STR("The gateway is out of memory for this request."),
+		.retry_after_s = -1,
+	};
+	return RL_ERR_NOMEM;
+}
+
+void rl_openai_json_fault(const struct rl_json_error *error, enum rl_err err, struct rl_arena *arena,
+			  struct rl_fault *fault)
+{
+	rl_str message;
+
+	if (err == RL_ERR_DUPLICATE) {
+		message = rl_arena_printf(arena,
+					  "The member '%.*s' of the request body is given twice, or in a spelling that "
+					  "some parsers take for it, at line %u, column %u. Send it once.",
+					  RL_STR_ARG(error->key), error->line, error->column);
+		refuse(fault, error->key, "duplicate_parameter", message);
+		return;
+	}
+	message = rl_arena_printf(arena, "The request body is not valid JSON at line %u, column %u: %s.", error->line,
+				  error->column, error->what);
+	refuse(fault, rl_str_make(NULL, 0), "invalid_json", message);
+}
+
+static enum rl_err missing(struct rl_arena *arena, struct rl_fault *fault, rl_str param)
+{
+	return refuse(fault, param, "missing_required_parameter",
+		      rl_arena_printf(arena, "The request body has no '%.*s'.", RL_STR_ARG(param)));
+}
+
+static enum rl_err wrong_type(struct rl_arena *arena, struct rl_fault *fault, rl_str param, const char *wanted,
+			      enum rl_json_type is)
+{
+	return refuse(fault, param, "invalid_type",
+		      rl_arena_printf(arena, "The member '%.*s' must be %s, but it is of type %s.", RL_STR_ARG(param),
+				      wanted, rl_json_type_name(is)));
+}
+
+static enum rl_err read_model(rl_str body, const struct rl_json_span *span, struct rl_arena *arena,
+			      struct rl_envelope *out, struct rl_fault *fault)
+{
+	rl_str key = policy_keys[K_MODEL];
+
+	if (span->type == RL_JSON_NONE || span->type == RL_JSON_NULL)
+		return missing(arena, fault, key);
+	if (span->type != RL_JSON_STRING)
+		return wrong_type(arena, fault, key, "a string", span->type);
+	enum rl_err err = rl_json_unescape(rl_json_span_text(body, span), arena, &out->model);
+
+	if (err == RL_ERR_NOMEM)
+		return out_of_memory(fault);
+	if (err || !out->model.n || out->model.n > MODEL_MAX_BYTES)
+		return refuse(fault, key, "invalid_value",
+			      RL_STR("The member 'model' must be a name of 1 to 256 bytes."));
+	for (size_t i = 0; i < out->model.n; i++)
+		if ((unsigned char)out->model.p[i] < 0x20 || out->model.p[i] == 0x7F)
+			return refuse(fault, key, "invalid_value",
+				      RL_STR("The member 'model' holds a control character."));
+	out->model_span = *span;
+	return RL_OK;
+}
+
+/* The member that the operation is about: there, and of a type that it can have. */
+static enum rl_err check_content(enum rl_operation op, const struct rl_json_span *spans, struct rl_arena *arena,
+				 struct rl_fault *fault)
+{
+	enum policy_key key = op == RL_OP_CHAT ? K_MESSAGES : op == RL_OP_COMPLETION ? K_PROMPT : K_INPUT;
+	enum rl_json_type is = spans[key].type;
+
+	if (is == RL_JSON_NONE)
+		return missing(arena, fault, policy_keys[key]);
+	if (is == RL_JSON_ARRAY || (is == RL_JSON_STRING && key != K_MESSAGES) ||
+	    (is == RL_JSON_NULL && key == K_PROMPT))
+		return RL_OK;
+	return wrong_type(arena, fault, policy_keys[key], key == K_MESSAGES ? "an array" : "a string or an array", is);
+}
+
+static enum rl_err read_stream(rl_str body, const struct rl_json_span *spans, struct rl_arena *arena,
+			       struct rl_envelope *out, struct rl_fault *fault)
+{
+	const struct rl_json_span *stream = &spans[K_STREAM], *options = &spans[K_STREAM_OPTIONS];
+
+	out->stream = stream->type == RL_JSON_TRUE;
+	if (stream->type > RL_JSON_TRUE)
+		return wrong_type(arena, fault, policy_keys[K_STREAM], "true or false", stream->type);
+	out->stream_options_span = *options;
+	if (options->type == RL_JSON_NONE || options->type == RL_JSON_NULL)
+		return RL_OK;
+	if (options->type != RL_JSON_OBJECT)
+		return wrong_type(arena, fault, policy_keys[K_STREAM_OPTIONS], "an object", options->type);
+	struct rl_json_span asked;
+
+	rl_json_find(rl_json_span_text(body, options), &include_usage_key, 1, &asked);
+	out->usage_asked = asked.type == RL_JSON_TRUE;
+	return RL_OK;
+}
+
+enum rl_err rl_openai_read_envelope(enum rl_operation op, rl_str body, struct rl_arena *arena, struct rl_envelope *out,
+				    struct rl_fault *fault)
+{
+	struct rl_json_span spans[K_COUNT];
+	struct rl_json_error error;
+
+	assert(op == RL_OP_CHAT || op == RL_OP_COMPLETION || op == RL_OP_EMBEDDING);
+	*out = (struct rl_envelope){.stream = false};
+	enum rl_err err = rl_json_scan(body, policy_keys, K_COUNT, RL_JSON_STRICT_KEYS, spans, &error);
+
+	if (err) {
+		rl_openai_json_fault(&error, err, arena, fault);
+		return err;
+	}
+	if (rl_json_type_of(body) != RL_JSON_OBJECT)
+		return refuse(fault, rl_str_make(NULL, 0), "invalid_type",
+			      RL_STR("The request body must be a JSON object."));
+	err = read_model(body, &spans[K_MODEL], arena, out, fault);
+	if (!err)
+		err = check_content(op, spans, arena, fault);
+	if (!err)
+		err = read_stream(body, spans, arena, out, fault);
+	return err;
+}
+
+/* Asks for usage at the end of the stream, in the client's stream_options if there are any. */
+static enum rl_err ask_for_usage(rl_str body, const struct rl_envelope *env, struct rl_arena *arena,
+				 struct rl_json_splice *splice)
+{
+	const struct rl_json_span *span = &env->stream_options_span;
+	rl_str value = RL_STR(WANT_USAGE);
+
+	if (span->type == RL_JSON_OBJECT) {
+		rl_str options = rl_json_span_text(body, span);
+		struct rl_json_splice inner;
+		struct rl_json_span asked;
+
+		rl_json_find(options, &include_usage_key, 1, &asked);
+		rl_json_splice_init(&inner, options, arena);
+		rl_json_splice_set(&inner, &asked, include_usage_key, RL_STR("true"));
+		enum rl_err err = rl_json_splice_join(&inner, &value);
+
+		if (err)
+			return err;
+	}
+	rl_json_splice_set(splice, span, policy_keys[K_STREAM_OPTIONS], value);
+	return RL_OK;
+}
+
+/* Names that the scanner can look for, each once; the config room lets no others through. */
+static bool names_fit(const rl_str *names, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (!names[i].n)
+			return false;
+		for (size_t k = 0; k < names[i].n; k++)
+			if (names[i].p[k] < 0x20 || names[i].p[k] == 0x7F || names[i].p[k] == '"' ||
+			    names[i].p[k] == '\\')
+				return false;
+		for (size_t k = 0; k < i; k++)
+			if (rl_str_ieq(names[i], names[k]))
+				return false;
+	}
+	return true;
+}
+
+/*
+ * The configured members: set wins over remove, and both over what the gateway sets
+ * itself. They are looked for only here, since few configurations have any.
+ */
+static enum rl_err edit_configured(rl_str body, const struct rl_edit *edit, struct rl_json_splice *splice)
+{
+	rl_str keys[RL_JSON_EDITS_MAX];
+	struct rl_json_span spans[RL_JSON_EDITS_MAX];
+
+	if (edit->n_set > RL_JSON_EDITS_MAX || edit->n_remove > RL_JSON_EDITS_MAX)
+		return RL_ERR_LIMIT;
+	if (!names_fit(edit->remove, edit->n_remove))
+		return RL_ERR_RANGE;
+	enum rl_err err = rl_json_scan(body, edit->remove, edit->n_remove, RL_JSON_STRICT_KEYS, spans, NULL);
+
+	for (size_t i = 0; !err && i < edit->n_remove; i++)
+		rl_json_splice_remove(splice, &spans[i]);
+	for (size_t i = 0; i < edit->n_set; i++)
+		keys[i] = edit->set[i].name;
+	if (!err && !names_fit(keys, edit->n_set))
+		err = RL_ERR_RANGE;
+	if (!err)
+		err = rl_json_scan(body, keys, edit->n_set, RL_JSON_STRICT_KEYS, spans, NULL);
+	for (size_t i = 0; !err && i < edit->n_set; i++)
+		rl_json_splice_set(splice, &spans[i], keys[i], edit->set[i].json);
+	return err;
+}
+
+/* Whether the configuration decides this member itself. */
+static bool configured(const struct rl_edit *edit, rl_str name)
+{
+	for (size_t i = 0; i < edit->n_remove; i++)
+		if (rl_str_eq(edit->remove[i], name))
+			return true;
+	for (size_t i = 0; i < edit->n_set; i++)
+		if (rl_str_eq(edit->set[i].name, name))
+			return true;
+	return false;
+}
+
+/* A model's name as a JSON string; p == NULL without memory. Names rarely need an escape. */
+static rl_str quoted(rl_str name, struct rl_arena *arena)
+{
+	struct rl_buf escaped;
+	rl_str copy = {NULL, 0};
+
+	for (size_t i = 0; i < name.n; i++) {
+		if (name.p[i] >= 0x20 && name.p[i] < 0x7F && name.p[i] != '"' && name.p[i] != '\\')
+			continue;
+		rl_buf_init(&escaped, 2 + 6 * name.n);
+		rl_buf_json(&escaped, name);
+		if (rl_buf_ok(&escaped))
+			copy = rl_arena_dup(arena, rl_buf_str(&escaped));
+		rl_buf_fini(&escaped);
+		return copy;
+	}
+	char *made = rl_arena_alloc(arena, name.n + 2);
+
+	if (!made)
+		return copy;
+	made[0] = made[name.n + 1] = '"';
+	if (name.n)
+		memcpy(made + 1, name.p, name.n);
+	return rl_str_make(made, name.n + 2);
+}
+
+enum rl_err rl_openai_edit_body(rl_str body, const struct rl_envelope *env, const struct rl_edit *edit,
+				struct rl_arena *arena, rl_str parts[RL_BODY_PARTS_MAX], size_t *n)
+{
+	bool rename = !rl_str_eq(env->model, edit->model);
+	bool usage = edit->want_usage && env->stream && !env->usage_asked &&
+		     !configured(edit, policy_keys[K_STREAM_OPTIONS]);
+	struct rl_json_splice splice;
+	enum rl_err err = RL_OK;
+
+	assert(env->model_span.type == RL_JSON_STRING);
+	if (!rename && !usage && !edit->n_set && !edit->n_remove) {
+		parts[0] = body;
+		*n = 1;
+		return RL_OK;
+	}
+	rl_json_splice_init(&splice, body, arena);
+	if (rename) {
+		rl_str name = quoted(edit->model, arena);
+
+		if (!name.p)
+			return RL_ERR_NOMEM;
+		rl_json_splice_set(&splice, &env->model_span, policy_keys[K_MODEL], name);
+	}
+	if (usage)
+		err = ask_for_usage(body, env, arena, &splice);
+	if (!err && (edit->n_set || edit->n_remove))
+		err = edit_configured(body, edit, &splice);
+	return err ? err : rl_json_splice_parts(&splice, parts, n, NULL);
+}
+
+bool rl_openai_truthy(rl_str value)
+{
+	switch (rl_json_type_of(value)) {
+	case RL_JSON_TRUE:
+	case RL_JSON_OBJECT:
+	case RL_JSON_ARRAY:
+		return true;
+	case RL_JSON_STRING:
+		return value.n > 2;
+	case RL_JSON_NUMBER:
+		return !(value.n == 1 && value.p[0] == '0');
+	default:
+		return false;
+	}
+}
+
+/* Whether a member of a delta or message carries something: text that is not empty, a list or object with something in it. */
+static bool carries(rl_str value)
+{
+	switch (rl_json_type_of(value)) {
+	case RL_JSON_STRING:
+		return value.n > 2;
+	case RL_JSON_ARRAY: {
+		struct rl_json_iter iter;
+		rl_str element;
+
+		rl_json_iter_array(&iter, value);
+		return rl_json_iter_next(&iter, &element);
+	}
+	case RL_JSON_OBJECT: {
+		struct rl_json_iter iter;
+		rl_str key, member;
+
+		rl_json_iter_object(&iter, value);
+		return rl_json_iter_member(&iter, &key, &member);
+	}
+	default:
+		return false;
+	}
+}
+
+/*
+ * Members of a delta (and of a message) that a client would show or act on.
+ * reasoning_content: DeepSeek, xAI, Moonshot, llama.cpp; reasoning: vLLM, Groq,
+ * OpenRouter; reasoning_details, images: OpenRouter.
+ */
+static const rl_str content_keys[] = {
+	RL_STR_INIT("content"),   RL_STR_INIT("tool_calls"),    RL_STR_INIT("refusal"),
+	RL_STR_INIT("audio"),     RL_STR_INIT("function_call"), RL_STR_INIT("reasoning_content"),
+	RL_STR_INIT("reasoning"), RL_STR_INIT("images"),        RL_STR_INIT("reasoning_details"),
+};
+#define N_CONTENT_KEYS (sizeof content_keys / sizeof content_keys[0])
+
+/* Keys without escapes, which is all that are seen, cost a comparison; an escape makes a key longer than its name. */
+static inline bool key_is(rl_str key, rl_str name)
+{
+	if (key.n == name.n + 2)
+		return memcmp(key.p + 1, name.p, name.n) == 0;
+	return key.n > name.n + 2 && memchr(key.p, '\\', key.n) && rl_json_string_is(key, name);
+}
+
+static bool has_content(rl_str message)
+{
+	struct rl_json_iter iter;
+	rl_str key, value;
+
+	rl_json_iter_object(&iter, message);
+	while (rl_json_iter_member(&iter, &key, &value)) {
+		/* Nothing and the empty string are most of what is not content: no need to look at the key. */
+		if (value.n <= 2 || value.p[0] == 'n' || !carries(value))
+			continue;
+		for (size_t i = 0; i < N_CONTENT_KEYS; i++)
+			if (key_is(key, content_keys[i]))
+				return true;
+	}
+	return false;
+}
+
+static void sum_details(rl_str details, rl_str key, uint64_t *out)
+{
+	struct rl_json_span span;
+
+	rl_json_find(details, &key, 1, &span);
+	rl_json_u64(rl_json_span_text(details, &span), out);
+}
+
+void rl_openai_read_usage(rl_str object, struct rl_usage *out)
+{
+	enum { PROMPT, COMPLETION, TOTAL, PROMPT_DETAILS, COMPLETION_DETAILS, CACHE_HIT, CACHED, N_KEYS };
+	static const rl_str keys[N_KEYS] = {
+		RL_STR_INIT("prompt_tokens"),
+		RL_STR_INIT("completion_tokens"),
+		RL_STR_INIT("total_tokens"),
+		RL_STR_INIT("prompt_tokens_details"),
+		RL_STR_INIT("completion_tokens_details"),
+		RL_STR_INIT("prompt_cache_hit_tokens"), /* DeepSeek */
+		RL_STR_INIT("cached_tokens"),           /* Moonshot */
+	};
+	struct rl_json_span spans[N_KEYS];
+	struct rl_usage usage = {.known = false};
+	uint64_t total = 0;
+
+	rl_json_find(object, keys, N_KEYS, spans);
+	bool prompt = rl_json_u64(rl_json_span_text(object, &spans[PROMPT]), &usage.prompt_tokens);
+	bool completion = rl_json_u64(rl_json_span_text(object, &spans[COMPLETION]), &usage.completion_tokens);
+
+	if (!prompt && !completion)
+		return;
+	usage.known = true;
+	if (spans[PROMPT_DETAILS].type == RL_JSON_OBJECT) {
+		rl_str details = rl_json_span_text(object, &spans[PROMPT_DETAILS]);
+
+		sum_details(details, RL_STR("cached_tokens"), &usage.cached_tokens);
+		sum_details(details, RL_STR("cache_write_tokens"), &usage.cache_write_tokens);
+	}
+	if (spans[COMPLETION_DETAILS].type == RL_JSON_OBJECT)
+		sum_details(rl_json_span_text(object, &spans[COMPLETION_DETAILS]), RL_STR("reasoning_tokens"),
+			    &usage.reasoning_tokens);
+	if (!usage.cached_tokens && !rl_json_u64(rl_json_span_text(object, &spans[CACHE_HIT]), &usage.cached_tokens))
+		rl_json_u64(rl_json_span_text(object, &spans[CACHED]), &usage.cached_tokens);
+	/* xAI and Gemini's compatible endpoint count thoughts beside the completion, not in it: the total tells. */
+	if (prompt && completion && rl_json_u64(rl_json_span_text(object, &spans[TOTAL]), &total) &&
+	    total > usage.prompt_tokens && total - usage.prompt_tokens > usage.completion_tokens) {
+		uint64_t beside = total - usage.prompt_tokens - usage.completion_tokens;
+
+		usage.completion_tokens += beside;
+		if (usage.reasoning_tokens < beside)
+			usage.reasoning_tokens = beside;
+	}
+	*out = usage;
+}
+
+static void glance_finish(rl_str word, struct rl_glance *out)
+{
+	if (rl_json_type_of(word) != RL_JSON_STRING || word.n <= 2)
+		return;
+	out->finish = true;
+	/* Finish words have no escapes; one that has is none of ours. */
+	out->finish_reason = rl_finish_parse(rl_str_sub(word, 1, word.n - 2));
+}
+
+/*
+ * One element of `choices`, of a stream (delta) or of a whole answer (message). Its
+ * members are few and walked once; most are null, and told apart by their length.
+ */
+static void glance_choice(struct rl_json_iter *members, struct rl_glance *out)
+{
+	rl_str key, value;
+
+	while (rl_json_iter_member(members, &key, &value)) {
+		if (value.n <= 2 || value.p[0] == 'n')
+			continue;
+		if (key_is(key, RL_STR("delta")))
+			out->content = out->content || has_content(value);
+		else if (key_is(key, RL_STR("message"))) /* of a whole answer, which is content whatever it says */
+			out->content = true;
+		else if (key_is(key, RL_STR("finish_reason")))
+			glance_finish(value, out);
+		else if (key_is(key, RL_STR("text")))
+			out->content = out->content || value.p[0] == '"';
+		else if (key_is(key, RL_STR("usage")) && value.p[0] == '{') /* Moonshot */
+			rl_openai_read_usage(value, &out->usage);
+	}
+}
+
+/* All of `choices`; their number, or RL_ERR_SYNTAX when one of them is no object. */
+static enum rl_err glance_choices(rl_str choices, struct rl_glance *out, size_t *n)
+{
+	struct rl_json_iter iter, members;
+
+	*n = 0;
+	rl_json_iter_array(&iter, choices);
+	while (rl_json_iter_enter(&iter, &members)) {
+		glance_choice(&members, out);
+		rl_json_iter_leave(&iter, &members);
+		++*n;
+	}
+	return rl_json_iter_at_end(&iter) ? RL_OK : RL_ERR_SYNTAX;
+}
+
+/* What both an event and an answer have at their top. */
+enum top_key { T_CHOICES, T_USAGE, T_ERROR, T_DATA, T_COUNT };
+
+static const rl_str top_keys[T_COUNT] = {
+	[T_CHOICES] = RL_STR_INIT("choices"),
+	[T_USAGE] = RL_STR_INIT("usage"),
+	[T_ERROR] = RL_STR_INIT("error"),
+	[T_DATA] = RL_STR_INIT("data"),
+};
+
+static void set_error(rl_str body, struct rl_glance *out)
+{
+	out->error = true;
+	out->fault_class = rl_openai_classify(200, body);
+}
+
+enum rl_err rl_openai_glance_event(enum rl_operation op, rl_str event_name, rl_str data, struct rl_glance *out)
+{
+	struct rl_json_span spans[T_COUNT];
+	size_t n = 0;
+
+	(void)op; /* chat and completion chunks differ in members that do not meet */
+	*out = (struct rl_glance){.content = false};
+	if (rl_str_eq(data, RL_STR("[DONE]"))) {
+		out->done = true;
+		return RL_OK;
+	}
+	if (rl_json_scan(data, top_keys, T_DATA, RL_JSON_LAX, spans, NULL))
+		return RL_ERR_SYNTAX;
+	if (rl_openai_truthy(rl_json_span_text(data, &spans[T_ERROR])) || rl_str_eq(event_name, RL_STR("error"))) {
+		set_error(data, out);
+		return RL_OK;
+	}
+	if (spans[T_CHOICES].type == RL_JSON_ARRAY) {
+		if (glance_choices(rl_json_span_text(data, &spans[T_CHOICES]), out, &n))
+			return RL_ERR_SYNTAX;
+	} else if (spans[T_CHOICES].type > RL_JSON_NULL) {
+		return RL_ERR_SYNTAX;
+	}
+	if (spans[T_USAGE].type == RL_JSON_OBJECT) {
+		out->usage_only = n == 0;
+		rl_openai_read_usage(rl_json_span_text(data, &spans[T_USAGE]), &out->usage);
+	}
+	return RL_OK;
+}
+
+enum rl_err rl_openai_glance_answer(enum rl_operation op, rl_str body, struct rl_glance *out)
+{
+	struct rl_json_span spans[T_COUNT];
+	size_t n = 0;
+
+	*out = (struct rl_glance){.content = false};
+	if (rl_json_scan(body, top_keys, T_COUNT, RL_JSON_LAX, spans, NULL))
+		return RL_ERR_SYNTAX;
+	if (rl_openai_truthy(rl_json_span_text(body, &spans[T_ERROR]))) {
+		set_error(body, out);
+		return RL_OK;
+	}
+	if (op == RL_OP_CHAT || op == RL_OP_COMPLETION) {
+		if (glance_choices(rl_json_span_text(body, &spans[T_CHOICES]), out, &n) || !n)
+			return RL_ERR_SYNTAX;
+	} else {
+		if (spans[T_DATA].type != RL_JSON_ARRAY)
+			return RL_ERR_SYNTAX;
+		out->content = true;
+		out->finish = true;
+	}
+	if (spans[T_USAGE].type == RL_JSON_OBJECT)
+		rl_openai_read_usage(rl_json_span_text(body, &spans[T_USAGE]), &out->usage);
+	return RL_OK;
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of the OpenAI dialect share. openai.c is its front (the vtable,
+ * errors and model lists out), openai_border.c reads what passes through,
+ * openai_error.c judges a provider's errors; openai_message.c, openai_request.c and
+ * openai_answer.c read whole bodies, openai_write.c writes them; openai_decode.c
+ * and openai_encode.c do the same for streams.
+ *
+ * Source of the shapes: the types of OpenAI's Node SDK 7.57 and recorded traffic;
+ * what vendors of compatible servers do differently is marked where it is handled.
+ */
+#ifndef RL_DIALECT_OPENAI_PRIV_H
+#define RL_DIALECT_OPENAI_PRIV_H
+
+#include "dialect/build.h"
+#include "dialect/dialect.h"
+
+#define RL_OPENAI_NAME "openai"
+
+/* --- openai_border.c --- */
+enum rl_err rl_openai_read_envelope(enum rl_operation op, rl_str body, struct rl_arena *arena, struct rl_envelope *out,
+				    struct rl_fault *fault);
+enum rl_err rl_openai_edit_body(rl_str body, const struct rl_envelope *env, const struct rl_edit *edit,
+				struct rl_arena *arena, rl_str parts[RL_BODY_PARTS_MAX], size_t *n);
+enum rl_err rl_openai_glance_event(enum rl_operation op, rl_str event_name, rl_str data, struct rl_glance *out);
+enum rl_err rl_openai_glance_answer(enum rl_operation op, rl_str body, struct rl_glance *out);
+/* A usage object; *out stays as it is unless it reports tokens. */
+void rl_openai_read_usage(rl_str object, struct rl_usage *out);
+/* What JavaScript takes for true: how the official clients tell an error from its absence. */
+bool rl_openai_truthy(rl_str value);
+/* Fills *fault for a body that rl_json_scan refused. */
+void rl_openai_json_fault(const struct rl_json_error *error, enum rl_err err, struct rl_arena *arena,
+			  struct rl_fault *fault);
+
+/* --- openai_error.c --- */
+enum rl_fault_class rl_openai_classify(uint16_t status, rl_str body);
+rl_str rl_openai_error_text(rl_str body, struct rl_arena *arena);
+/* An error that came inside a stream or a 200, as the client is to see it; text into the arena. */
+void rl_openai_read_error(rl_str body, struct rl_arena *arena, struct rl_fault *out);
+
+/* --- openai.c --- */
+/* {"error":{...}} without framing. */
+void rl_openai_write_error(const struct rl_fault *fault, struct rl_buf *out);
+void rl_openai_write_stream_error(const struct rl_fault *fault, struct rl_buf *out);
+
+/* --- openai_message.c --- */
+struct rl_reader;
+struct rl_place;
+/*
+ * One message. Order of its parts: thoughts, content, refusal, calls, as models produce them. A role
+ * that is missing or unknown is `fallback`, or an error when that is NONE.
+ */
+void rl_openai_read_message(struct rl_reader *p, const struct rl_place *at, rl_str value, enum rl_role fallback,
+			    struct rl_message *out);
+
+/* --- openai_request.c, openai_answer.c --- */
+enum rl_err rl_openai_parse_request(enum rl_operation op, rl_str body, struct rl_arena *arena,
+				    struct rl_chat_request *out, struct rl_fault *fault);
+enum rl_err rl_openai_parse_response(enum rl_operation op, rl_str body, struct rl_arena *arena,
+				     struct rl_chat_response *out);
+
+/* --- openai_write.c --- */
+void rl_openai_write_request(enum rl_operation op, const struct rl_chat_request *request, struct rl_buf *out);
+void rl_openai_write_response(enum rl_operation op, const struct rl_chat_response *response, struct rl_buf *out);
+void rl_openai_write_usage(const struct rl_usage *usage, struct rl_buf *out);
+
+/* --- openai_encode.c, openai_decode.c --- */
+void rl_openai_encode_event(struct rl_encoder *codec, const struct rl_event *event, struct rl_buf *out);
+enum rl_err rl_openai_decode_event(enum rl_operation op, struct rl_decoder *codec, rl_str event_name, rl_str data,
+				   struct rl_arena *arena, rl_event_f emit, void *user);
+
+#endif

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Inside the client: what its files share.
+ *
+ *   client.c     a call from start to its one end: phases, time-outs, what the owner sees
+ *   pool.c       places (an origin as seen by one loop), idle connections, graves
+ *   opening.c     opening a connection: slot, name, transport
+ *   origin.c     the process-wide side: counts, the cap and those who wait at it, TLS contexts
+ *   h1_client.c  the HTTP/1 codec
+ *
+ * client.c knows no HTTP version: a connection has a codec (struct rl_codec), which
+ * moves requests out and calls rl_run_* with what comes in. A connection that could
+ * carry several calls (HTTP/2) is another codec; nothing here assumes one at a time
+ * but h1_client.c and the idle list, which holds connections without any call.
+ *
+ * Everything but origins is of one loop. Nothing is freed inside a callback: ended
+ * calls, connections and openings go to the pool's graves, emptied at the turn's end.
+ */
+#ifndef RL_NET_CLIENT_PRIV_H
+#define RL_NET_CLIENT_PRIV_H
+
+#include <pthread.h>
+
+#include "base/buf.h"
+#include "net/client.h"
+#include "net/inflate.h"
+#include "net/transport.h"
+
+struct rl_run;
+struct rl_conn;
+struct rl_place;
+struct rl_waiter;
+
+/* ---- codec ---- */
+
+struct rl_codec {
+	const char *name;
+	/* Writes down what of the request is not the body (the spec's texts are the caller's). NOMEM or LIMIT. */
+	enum rl_err (*prepare)(struct rl_run *run, const struct rl_call_spec *spec);
+	/* A connection of this codec, all zero but for what is the codec's own. */
+	struct rl_conn *(*conn_new)(void);
+	void (*conn_free)(struct rl_conn *conn);
+	/* `run` has this connection, which is ready: send. Never calls the owner. */
+	void (*send)(struct rl_conn *conn, struct rl_run *run);
+	void (*on_event)(struct rl_conn *conn, unsigned events);
+	/* The owner is ready for more after a pause; from a task. */
+	void (*resume)(struct rl_conn *conn, struct rl_run *run);
+};
+extern const struct rl_codec rl_h1_client;
+
+/* ---- a call that runs ---- */
+
+enum rl_phase {
+	RL_PHASE_OPENING = 0, /* waiting at the cap, for the name, for the connection */
+	RL_PHASE_SEND,
+	RL_PHASE_FIRST_BYTE,
+	RL_PHASE_ANSWER,
+	RL_PHASE_DONE, /* ended or cancelled; waits for its grave */
+};
+
+struct rl_run {
+	struct rl_call call; /* first: what the owner holds */
+	const struct rl_call_ops *ops;
+	struct rl_place *place;
+	struct rl_conn *conn;       /* NULL: none yet, or the answer has arrived whole */
+	struct rl_opening *opening; /* while OPENING, until there is a connection */
+	struct rl_run *next;        /* free list, graves */
+	struct rl_timer timer;
+	struct rl_task later; /* a failure to report, or the going on after a pause */
+	enum rl_phase phase;
+	struct rl_call_times times;
+	enum rl_method method;
+	size_t max_head_bytes;
+	bool replayable, replayed;
+	bool paused;
+	bool all_sent;       /* call.sent, but without waiting until a replay is out of the question */
+	bool answering;      /* a byte of the answer has come */
+	bool arrived;        /* the framing says that the answer is complete */
+	bool inflating;      /* decoded text may still wait in `inflate` */
+	bool delivered;      /* something was handed to the owner since the last on_read_end */
+	enum rl_err failure; /* to be reported by `later` */
+
+	struct rl_buf request; /* the codec's: head as it goes out */
+	const rl_str *body;
+	size_t n_body;
+
+	struct rl_arena arena; /* head of the answer */
+	struct rl_inflate *inflate;
+	char detail_text[128];
+};
+
+static inline bool rl_run_over(const struct rl_run *run)
+{
+	return run->phase == RL_PHASE_DONE;
+}
+
+/* From the codec, while bytes are read. After each the call may be paused or over. */
+void rl_run_on_answer(struct rl_run *run); /* the first byte of it */
+void rl_run_on_head(struct rl_run *run, struct rl_response_head *head, bool bodiless);
+void rl_run_on_body(struct rl_run *run, rl_str piece);
+/* The answer is whole and correct; the connection is no longer the call's. */
+void rl_run_on_arrived(struct rl_run *run);
+/* All bytes of one read have been delivered. */
+void rl_run_on_read_end(struct rl_run *run);
+/* Progress of sending: some bytes (moves the time-out), then all. */
+void rl_run_on_sent_some(struct rl_run *run);
+void rl_run_on_sent(struct rl_run *run);
+/*
+ * The call cannot go on; its connection is closed. fail: reports at once (from an event). fail_later: in a task (we
+ * may be inside an owner's call). `detail` is copied; NULL takes the reason's text.
+ */
+void rl_run_fail(struct rl_run *run, enum rl_err reason, const char *detail);
+void rl_run_fail_later(struct rl_run *run, enum rl_err reason, const char *detail);
+/* The connection died before a byte of the answer. Replays on a fresh one where allowed; false: fail it. */
+bool rl_run_replay(struct rl_run *run);
+/* The connection is ready for this call. */
+void rl_run_on_conn(struct rl_run *run, struct rl_conn *conn);
+
+/* ---- connections ---- */
+
+struct rl_conn {
+	const struct rl_codec *codec;
+	struct rl_place *place;
+	struct rl_transport *transport;
+	struct rl_run *run;          /* HTTP/1: the one call; NULL: idle */
+	struct rl_conn *prev, *next; /* idle list; graves use next */
+	struct rl_timer timer;       /* how long it may stay idle; runs on lazily while it is used */
+	uint64_t idle_ms;            /* the origin's, or less where the provider says so (keep-alive: timeout=) */
+	bool ready, idle, closed;
+	unsigned served; /* answers */
+	struct rl_addr peer;
+};
+
+/* Closes it now (RST where `abort`), gives its slot back, and buries it. Harmless when closed. */
+void rl_conn_close(struct rl_conn *conn, bool abort);
+/* Its answer is complete and it may serve again: to a waiting call of this loop, to the idle list, or closed. */
+void rl_conn_rest(struct rl_conn *conn);
+void rl_conn_on_idle_timer(struct rl_timer *timer);
+
+/* ---- places and pools ---- */
+
+/* What other threads ask of a place; outlives it when a request is under way. */
+struct rl_shed {
+	struct rl_mail mail;
+	struct rl_place *place; /* NULL: gone; read and written on its loop only */
+	_Atomic bool posted;
+};
+
+struct rl_place {
+	struct rl_pool *pool;
+	struct rl_origin *origin;
+	const struct rl_codec *codec;
+	struct rl_place *next;                      /* in the pool */
+	struct rl_place *origin_prev, *origin_next; /* under the origin's lock */
+	struct rl_conn *idle;                       /* newest first */
+	_Atomic unsigned n_idle;                    /* written by this loop */
+	unsigned n_users;                           /* runs, connections, openings */
+	struct rl_shed *shed;
+};
+
+enum { RL_POOL_BUCKETS = 64 };
+
+struct rl_pool {
+	struct rl_loop *loop;
+	struct rl_place *places[RL_POOL_BUCKETS];
+	struct rl_run *free_runs;
+	unsigned n_free_runs;
+	struct rl_run *dead_runs;
+	struct rl_conn *dead_conns;
+	struct rl_opening *dead_openings;
+	struct rl_task reap;
+};
+
+/* The origin as this loop sees it, made at first use; NULL without memory. */
+struct rl_place *rl_pool_place(struct rl_pool *pool, struct rl_origin *origin);
+/* The idle connection used last, or NULL. `check`: looks whether it is still alive (a system call). */
+struct rl_conn *rl_place_take(struct rl_place *place, bool check);
+/* Opens a connection for `run` (a slot under the cap, name, connect, handshake), ending in rl_run_on_conn or fail. */
+void rl_opening_start(struct rl_run *run);
+void rl_opening_cancel(struct rl_opening *opening); /* gives back what it has; accepts NULL */
+/* The waiter (off the queue) gets a connection that has become idle instead of a slot. */
+void rl_opening_take(struct rl_waiter *waiter, struct rl_conn *conn);
+struct rl_opening *rl_opening_free(struct rl_opening *opening); /* from its grave; returns the next one */
+struct rl_run *rl_run_get(struct rl_pool *pool);                /* zeroed but for kept memory; NULL without memory */
+void rl_run_bury(struct rl_pool *pool, struct rl_run *run);
+
+/* ---- origins ---- */
+
+#define RL_WAITERS_MAX 1024u
+
+/* A call that waits for a slot. Queued under the origin's lock; granted by mail to its loop. */
+struct rl_waiter {
+	struct rl_mail mail; /* first */
+	struct rl_waiter *prev, *next;
+	struct rl_origin *origin;
+	struct rl_loop *loop;
+	struct rl_opening *opening; /* NULL: given up while the grant was on its way; its loop's */
+	bool queued;                /* under the lock */
+};
+
+struct rl_origin {
+	_Atomic unsigned refs;  /* places, and one for all users together */
+	_Atomic unsigned users; /* references of the outside */
+	_Atomic uint32_t connections, idle;
+	_Atomic unsigned n_waiters;
+	uint32_t max_connections, max_idle;
+	uint64_t idle_ms;
+	bool https;
+	uint16_t port;
+	rl_str host;
+	rl_str authority; /* as Host needs it: port where not the scheme's, IPv6 in brackets */
+	struct rl_tls_client *tls;
+	struct rl_tls_shared *tls_shared;
+	pthread_mutex_t lock;
+	struct rl_waiter *first, *last;
+	struct rl_place *places;
+	char text[]; /* behind host and authority */
+};
+
+void rl_origin_hold(struct rl_origin *origin); /* a reference of a place */
+void rl_origin_drop(struct rl_origin *origin);
+void rl_origin_join(struct rl_origin *origin, struct rl_place *place);
+void rl_origin_leave(struct rl_origin *origin, struct rl_place *place);
+/* OK: the slot is taken. AGAIN: `waiter` is queued. BUSY: too many wait. */
+enum rl_err rl_origin_slot_take(struct rl_origin *origin, struct rl_waiter *waiter) RL_MUST_CHECK;
+/* To the first waiter, or back. */
+void rl_origin_slot_free(struct rl_origin *origin);
+/* The first waiter, taken off the queue, if it is of this loop; else NULL. */
+struct rl_waiter *rl_origin_waiter_here(struct rl_origin *origin, struct rl_loop *loop);
+/* True: it was queued and is the caller's again. False: the slot is on its way by mail. */
+bool rl_origin_waiter_remove(struct rl_waiter *waiter);
+
+#endif

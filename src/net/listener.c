@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Listening sockets: one per address, exclusive (no SO_REUSEPORT: a stale process must not share it in silence).
+ * Out of descriptors (FAULTS 36) accepting rests for a while instead of being told again and again that there are none.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "net/server.h"
+
+#define ACCEPTS_PER_TURN 64u
+#define REST_MS 100u
+
+struct rl_listener {
+	struct rl_loop *loop;
+	struct rl_poll *poll;
+	struct rl_timer rest; /* running while descriptors are short */
+	rl_accept_f on_accept;
+	void *arg;
+	struct rl_addr addr;
+	int fd;
+	bool accepting; /* the owner's wish */
+	bool closed;
+	struct rl_task task; /* frees it */
+};
+
+static void update(struct rl_listener *listener)
+{
+	bool on = listener->accepting && !rl_timer_running(&listener->rest);
+
+	rl_poll_want(listener->poll, on ? RL_POLL_READ : 0);
+}
+
+static void on_rest_over(struct rl_timer *timer)
+{
+	update((struct rl_listener *)((char *)timer - offsetof(struct rl_listener, rest)));
+}
+
+/* What accept(2) may report of a connection that died in the queue, or of the network, is not the listener's end. */
+static bool accept_one(struct rl_listener *listener)
+{
+	struct rl_addr peer = {.len = sizeof peer.sa};
+	int fd = accept4(listener->fd, (struct sockaddr *)&peer.sa, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+	if (fd >= 0) {
+		listener->on_accept(listener->arg, listener, fd, &peer);
+		return true;
+	}
+	switch (errno) {
+	case EAGAIN:
+		return false;
+	case EMFILE:
+	case ENFILE:
+	case ENOBUFS:
+	case ENOMEM:
+		RL_WARN("net", "cannot accept a connection: %s; resting for %u ms", strerror(errno), REST_MS);
+		rl_timer_start(listener->loop, &listener->rest, REST_MS);
+		return false;
+	default:
+		return true;
+	}
+}
+
+static void on_readable(void *owner, unsigned events)
+{
+	struct rl_listener *listener = owner;
+
+	if (!(events & RL_POLL_READ))
+		return;
+	for (unsigned i = 0; i < ACCEPTS_PER_TURN && listener->accepting && !listener->closed; i++)
+		if (!accept_one(listener))
+			break;
+	if (!listener->closed)
+		update(listener);
+}
+
+static enum rl_err open_socket(struct rl_listener *listener)
+{
+	const struct sockaddr *sa = (const struct sockaddr *)&listener->addr.sa;
+	const int on = 1;
+
+	listener->fd = socket(sa->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (listener->fd < 0)
+		return rl_err_from_errno(errno);
+	if (setsockopt(listener->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0 ||
+	    (sa->sa_family == AF_INET6 && setsockopt(listener->fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) < 0))
+		return rl_err_from_errno(errno);
+	if (bind(listener->fd, sa, listener->addr.len) < 0 || listen(listener->fd, SOMAXCONN) < 0)
+		return errno == EADDRINUSE ? RL_ERR_BUSY : rl_err_from_errno(errno);
+	listener->addr.len = sizeof listener->addr.sa;
+	if (getsockname(listener->fd, (struct sockaddr *)&listener->addr.sa, &listener->addr.len) < 0)
+		return rl_err_from_errno(errno);
+	return rl_poll_new(listener->loop, listener->fd, on_readable, listener, &listener->poll);
+}
+
+static void release(struct rl_task *task)
+{
+	free((char *)task - offsetof(struct rl_listener, task));
+}
+
+enum rl_err rl_listener_open(struct rl_loop *loop, rl_str address, rl_accept_f on_accept, void *arg,
+			     struct rl_listener **out, const char **why)
+{
+	struct rl_listener *listener = calloc(1, sizeof *listener);
+	enum rl_err err = RL_ERR_NOMEM;
+
+	assert(on_accept);
+	*out = NULL;
+	*why = rl_err_text(err);
+	if (!listener)
+		return err;
+	listener->loop = loop;
+	listener->on_accept = on_accept;
+	listener->arg = arg;
+	listener->fd = -1;
+	listener->task.run = release;
+	rl_timer_init(&listener->rest, on_rest_over);
+	err = rl_addr_parse(address, &listener->addr);
+	if (err != RL_OK) {
+		*why = "not an address: write 127.0.0.1:8080 or [::1]:8080";
+	} else if ((err = open_socket(listener)) != RL_OK) {
+		*why = err == RL_ERR_BUSY ? strerror(EADDRINUSE) : strerror(errno);
+		if (listener->fd >= 0)
+			close(listener->fd);
+	}
+	if (err != RL_OK) {
+		free(listener);
+		return err;
+	}
+	*why = NULL;
+	*out = listener;
+	return RL_OK;
+}
+
+void rl_listener_accepting(struct rl_listener *listener, bool on)
+{
+	listener->accepting = on;
+	update(listener);
+}
+
+const struct rl_addr *rl_listener_addr(const struct rl_listener *listener)
+{
+	return &listener->addr;
+}
+
+void rl_listener_close(struct rl_listener *listener)
+{
+	if (!listener)
+		return;
+	assert(!listener->closed);
+	listener->closed = true;
+	rl_timer_stop(&listener->rest);
+	rl_poll_free(listener->poll);
+	close(listener->fd);
+	/* It may be closed from inside on_accept. */
+	rl_loop_defer(listener->loop, &listener->task);
+}

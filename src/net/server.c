@@ -1,0 +1,774 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * See server.h and server_priv.h. The common path is short on purpose: one READ event, one read into the loop's
+ * scratch, the codec, one write; no interest changes, no timer moves, no malloc.
+ *
+ * Bytes that cannot be taken are kept (one read's worth), and only then reading is switched off. All that tells an
+ * owner of bad news comes from `kick`, at the end of the turn, so that no callback comes from inside a call.
+ */
+#include "net/server_priv.h"
+
+#include <assert.h>
+#include <linux/sockios.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+
+#define POOL_MAX 256u                        /* structs kept for reuse, per server */
+#define EXCHANGE_ARENA_MAX_BYTES (64u << 20) /* the owner's memory too */
+#define OUT_MAX_BYTES (64u << 20)            /* queued by an owner that does not heed rl_exchange_full */
+#define IN_KEEP_READS 3u                     /* reads' worth that a kept input may grow to, beside a head */
+#define REFUSAL_MAX_BYTES 65536u
+#define BODY_MIN_BYTES_PER_S 256u /* a slower body runs into its time-out (slow POST) */
+#define NEVER UINT64_MAX
+
+static void on_event(void *owner, struct rl_transport *transport, unsigned events);
+static void on_timer(struct rl_timer *timer);
+static void kick(struct rl_task *task);
+
+/* ---- the server ---- */
+
+static void reap(struct rl_task *task);
+
+enum rl_err rl_server_new(struct rl_loop *loop, const struct rl_exchange_ops *ops, void *service,
+			  const struct rl_server_limits *limits, struct rl_server **out)
+{
+	struct rl_server *server = calloc(1, sizeof *server);
+
+	if (!server)
+		return RL_ERR_NOMEM;
+	server->loop = loop;
+	server->ops = ops;
+	server->service = service;
+	server->limits = *limits;
+	server->reap.run = reap;
+	*out = server;
+	return RL_OK;
+}
+
+void rl_server_set_limits(struct rl_server *server, const struct rl_server_limits *limits)
+{
+	server->limits = *limits;
+}
+
+size_t rl_server_connections(const struct rl_server *server)
+{
+	return server->n_conns;
+}
+
+void rl_server_drain(struct rl_server *server)
+{
+	server->draining = true;
+	for (struct rl_conn *conn = server->conns, *next; conn; conn = next) {
+		next = conn->next;
+		if (conn->state == RL_CONN_OPEN && !conn->busy && conn->codec->idle(conn))
+			rl_conn_fail(conn, RL_ERR_CLOSED);
+	}
+}
+
+void rl_server_abort(struct rl_server *server)
+{
+	for (struct rl_conn *conn = server->conns, *next; conn; conn = next) {
+		next = conn->next;
+		rl_conn_fail(conn, RL_ERR_SHUTDOWN);
+	}
+}
+
+void rl_server_free(struct rl_server *server)
+{
+	if (!server)
+		return;
+	assert(server->n_conns == 0);
+	rl_loop_undefer(server->loop, &server->reap);
+	reap(&server->reap);
+	while (server->free_xchgs) {
+		struct rl_xchg *x = server->free_xchgs;
+		server->free_xchgs = x->next;
+		free(x);
+	}
+	while (server->free_conns) {
+		struct rl_conn *conn = server->free_conns;
+		server->free_conns = conn->next;
+		free(conn);
+	}
+	free(server);
+}
+
+const char *rl_server_date(struct rl_server *server)
+{
+	static const char days[7][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+	static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+					   "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+	uint64_t now_ms = rl_loop_now_ms(server->loop);
+
+	if (now_ms < server->date_until_ms)
+		return server->date;
+
+	uint64_t wall_ms = rl_clock_wall_us() / 1000u;
+	time_t t = (time_t)(wall_ms / 1000u);
+	struct tm tm;
+
+	gmtime_r(&t, &tm);
+	snprintf(server->date, sizeof server->date, "%s, %02d %s %04d %02d:%02d:%02d GMT", days[tm.tm_wday % 7],
+		 tm.tm_mday % 100, months[tm.tm_mon % 12], (tm.tm_year + 1900) % 10000, tm.tm_hour % 100,
+		 tm.tm_min % 100, tm.tm_sec % 100);
+	server->date_until_ms = now_ms + 1000u - wall_ms % 1000u;
+	return server->date;
+}
+
+/* ---- exchanges ---- */
+
+struct rl_xchg *rl_xchg_new(struct rl_conn *conn, uint64_t begin_us)
+{
+	struct rl_server *server = conn->server;
+	struct rl_xchg *x = server->free_xchgs;
+
+	if (x) {
+		server->free_xchgs = x->next;
+		server->n_free_xchgs--;
+	} else if (!(x = malloc(sizeof *x))) {
+		return NULL;
+	}
+	*x = (struct rl_xchg){
+		.pub = {.loop = server->loop, .server = server, .peer = &conn->peer, .begin_us = begin_us},
+		.conn = conn,
+		.left = -1,
+	};
+	rl_arena_init(&x->pub.arena, EXCHANGE_ARENA_MAX_BYTES);
+	return x;
+}
+
+void rl_xchg_release(struct rl_xchg *x)
+{
+	struct rl_conn *conn = x->conn;
+	struct rl_server *server = conn->server;
+
+	if (conn->x == x) {
+		conn->x = NULL;
+		if (conn->out.p && !rl_conn_queued(conn)) {
+			rl_buf_fini(&conn->out);
+			conn->out_at = 0;
+		}
+		if (conn->state == RL_CONN_CLOSED)
+			rl_loop_defer(server->loop, &conn->task);
+	}
+	x->conn = NULL;
+	x->next = server->dead_xchgs;
+	server->dead_xchgs = x;
+	rl_loop_defer(server->loop, &server->reap);
+}
+
+/* At the end of the turn: an owner may still look at the arena of the exchange that it has just ended. */
+static void reap(struct rl_task *task)
+{
+	struct rl_server *server = (struct rl_server *)((char *)task - offsetof(struct rl_server, reap));
+	struct rl_xchg *x;
+
+	while ((x = server->dead_xchgs)) {
+		server->dead_xchgs = x->next;
+		rl_arena_fini(&x->pub.arena);
+		if (server->n_free_xchgs >= POOL_MAX) {
+			free(x);
+			continue;
+		}
+		x->next = server->free_xchgs;
+		server->free_xchgs = x;
+		server->n_free_xchgs++;
+	}
+}
+
+static struct rl_xchg *xchg_of(struct rl_exchange *x)
+{
+	struct rl_xchg *own = (struct rl_xchg *)x;
+
+	assert(own->conn && own->conn->x == own);
+	return own;
+}
+
+/* The answer can still go out. */
+static bool writable(const struct rl_xchg *x)
+{
+	return x->conn->state == RL_CONN_OPEN;
+}
+
+void rl_exchange_pause(struct rl_exchange *pub)
+{
+	xchg_of(pub)->paused = true;
+}
+
+void rl_exchange_resume(struct rl_exchange *pub)
+{
+	struct rl_xchg *x = xchg_of(pub);
+
+	if (!x->paused)
+		return;
+	x->paused = false;
+	if (!x->body_done && writable(x))
+		rl_conn_wait(x->conn, x->conn->server->limits.body_idle_ms);
+	rl_conn_wake(x->conn);
+}
+
+void rl_exchange_continue(struct rl_exchange *pub)
+{
+	struct rl_xchg *x = xchg_of(pub);
+
+	if (x->continue_due && !x->started && !x->raw && writable(x))
+		x->conn->codec->write_continue(x);
+	x->continue_due = false;
+}
+
+static void end(struct rl_xchg *x)
+{
+	if (writable(x))
+		x->conn->codec->end(x);
+	rl_xchg_release(x);
+}
+
+void rl_exchange_reply(struct rl_exchange *pub, const struct rl_response_head *head, const rl_str *parts, size_t n)
+{
+	struct rl_xchg *x = xchg_of(pub);
+	struct rl_response_head whole = *head;
+
+	assert(!x->started && !x->raw);
+	whole.content_length = 0;
+	for (size_t i = 0; i < n; i++)
+		whole.content_length += (int64_t)parts[i].n;
+	x->started = true;
+	if (writable(x)) {
+		x->conn->codec->write_head(x, &whole);
+		if (!x->bodiless)
+			pub->bytes_out += (uint64_t)whole.content_length;
+		x->conn->codec->write_body(x, parts, n, true);
+	}
+	end(x);
+}
+
+void rl_exchange_start(struct rl_exchange *pub, const struct rl_response_head *head)
+{
+	struct rl_xchg *x = xchg_of(pub);
+
+	assert(!x->started && !x->raw);
+	x->started = true;
+	if (writable(x))
+		x->conn->codec->write_head(x, head);
+}
+
+void rl_exchange_write(struct rl_exchange *pub, const rl_str *parts, size_t n)
+{
+	struct rl_xchg *x = xchg_of(pub);
+
+	assert(x->started && !x->raw);
+	if (!writable(x))
+		return;
+	if (!x->bodiless)
+		for (size_t i = 0; i < n; i++)
+			pub->bytes_out += parts[i].n;
+	x->conn->codec->write_body(x, parts, n, false);
+}
+
+void rl_exchange_flush(struct rl_exchange *pub)
+{
+	struct rl_xchg *x = xchg_of(pub);
+
+	if (x->held.n && writable(x))
+		x->conn->codec->write_body(x, NULL, 0, false);
+}
+
+bool rl_exchange_full(const struct rl_exchange *pub)
+{
+	const struct rl_xchg *x = (const struct rl_xchg *)pub;
+
+	return x->full;
+}
+
+void rl_exchange_end(struct rl_exchange *pub)
+{
+	struct rl_xchg *x = xchg_of(pub);
+
+	assert(x->started && !x->raw);
+	if (writable(x))
+		x->conn->codec->write_body(x, NULL, 0, true);
+	end(x);
+}
+
+void rl_exchange_abort(struct rl_exchange *pub, bool reset)
+{
+	struct rl_xchg *x = xchg_of(pub);
+	struct rl_conn *conn = x->conn;
+
+	if (writable(x) && !reset)
+		conn->codec->abort(x);
+	else if (writable(x))
+		rl_conn_finish(conn, 0, true);
+	rl_xchg_release(x);
+}
+
+void rl_exchange_raw(struct rl_exchange *pub, rl_str bytes)
+{
+	struct rl_xchg *x = xchg_of(pub);
+	struct iovec iov = {.iov_base = (void *)(uintptr_t)bytes.p, .iov_len = bytes.n};
+
+	x->held = (rl_str){NULL, 0};
+	x->raw = x->sent = true;
+	pub->bytes_out += bytes.n;
+	if (bytes.n && writable(x))
+		rl_conn_send(x->conn, &iov, 1);
+}
+
+/* ---- connections: life ---- */
+
+static struct rl_conn *conn_new(struct rl_server *server)
+{
+	struct rl_conn *conn = server->free_conns;
+
+	if (conn) {
+		server->free_conns = conn->next;
+		server->n_free_conns--;
+	} else if (!(conn = malloc(sizeof *conn))) {
+		return NULL;
+	}
+	*conn = (struct rl_conn){.server = server, .codec = &rl_h1_server_codec, .next = server->conns};
+	if (conn->next)
+		conn->next->prev = conn;
+	server->conns = conn;
+	server->n_conns++;
+	rl_timer_init(&conn->timer, on_timer);
+	conn->task.run = kick;
+	rl_buf_init(&conn->in, (size_t)server->limits.max_header_bytes + IN_KEEP_READS * RL_LOOP_SCRATCH_BYTES);
+	rl_buf_init(&conn->out, OUT_MAX_BYTES);
+	return conn;
+}
+
+static void conn_free(struct rl_conn *conn)
+{
+	struct rl_server *server = conn->server;
+	void (*on_close)(void *) = conn->on_close;
+	void *arg = conn->on_close_arg;
+
+	assert(conn->state == RL_CONN_CLOSED && !conn->x && !rl_timer_running(&conn->timer));
+	rl_buf_fini(&conn->in);
+	rl_buf_fini(&conn->out);
+	if (conn->prev)
+		conn->prev->next = conn->next;
+	else
+		server->conns = conn->next;
+	if (conn->next)
+		conn->next->prev = conn->prev;
+	server->n_conns--;
+	if (server->n_free_conns < POOL_MAX) {
+		conn->next = server->free_conns;
+		server->free_conns = conn;
+		server->n_free_conns++;
+	} else {
+		free(conn);
+	}
+	if (on_close)
+		on_close(arg);
+}
+
+void rl_server_accept(struct rl_server *server, int fd, const struct rl_addr *peer, struct rl_tls_server *tls,
+		      void (*on_close)(void *arg), void *arg)
+{
+	struct rl_conn *conn = conn_new(server);
+
+	if (!conn) {
+		close(fd);
+		if (on_close)
+			on_close(arg);
+		return;
+	}
+	conn->peer = *peer;
+	conn->on_close = on_close;
+	conn->on_close_arg = arg;
+	conn->codec->init(conn);
+	rl_conn_wait(conn, server->limits.header_ms);
+	if (rl_transport_accept(server->loop, fd, tls, on_event, conn, &conn->transport) != RL_OK) {
+		conn->transport = NULL;
+		rl_conn_fail(conn, RL_ERR_NOMEM);
+	}
+}
+
+/* The transport goes now; the struct when no exchange needs it. */
+static void conn_close(struct rl_conn *conn, bool reset)
+{
+	assert(conn->state != RL_CONN_CLOSED);
+	conn->state = RL_CONN_CLOSED;
+	rl_timer_stop(&conn->timer);
+	rl_transport_close(conn->transport, reset);
+	conn->transport = NULL;
+	rl_loop_defer(conn->server->loop, &conn->task);
+}
+
+void rl_conn_fail(struct rl_conn *conn, enum rl_err reason)
+{
+	if (conn->state == RL_CONN_CLOSED)
+		return;
+	if (conn->gone == RL_OK)
+		conn->gone = reason;
+	/* An answer cut in the middle must not look like one that ended. */
+	conn_close(conn, conn->x && conn->x->sent);
+}
+
+/* ---- connections: deadlines ---- */
+
+static uint64_t deadline_ms(const struct rl_conn *conn)
+{
+	uint64_t at = conn->wait_until_ms;
+
+	if (rl_conn_queued(conn) && conn->state == RL_CONN_OPEN && conn->write_until_ms < at)
+		at = conn->write_until_ms;
+	return at;
+}
+
+/* A timer that runs out too early costs a look at the clock; so only earlier deadlines move it. */
+static void arm(struct rl_conn *conn)
+{
+	uint64_t at = deadline_ms(conn);
+
+	if (at == NEVER || (rl_timer_running(&conn->timer) && conn->timer.deadline_ms <= at))
+		return;
+	uint64_t now = rl_loop_now_ms(conn->server->loop);
+
+	rl_timer_start(conn->server->loop, &conn->timer, at > now ? at - now : 0);
+}
+
+void rl_conn_wait(struct rl_conn *conn, uint64_t ms)
+{
+	conn->wait_until_ms = ms ? rl_loop_now_ms(conn->server->loop) + ms : NEVER;
+	arm(conn);
+}
+
+void rl_conn_progress(struct rl_conn *conn, size_t n, uint64_t ms)
+{
+	uint64_t most = rl_loop_now_ms(conn->server->loop) + ms;
+	uint64_t earned = (uint64_t)n * 1000u / BODY_MIN_BYTES_PER_S;
+
+	if (conn->wait_until_ms >= most || earned >= most - conn->wait_until_ms)
+		conn->wait_until_ms = most;
+	else
+		conn->wait_until_ms += earned;
+	arm(conn);
+}
+
+/* The client may read slowly without our queue moving, while the kernel's queue before it does. */
+static bool kernel_moved(struct rl_conn *conn)
+{
+	int unsent = 0;
+
+	if (ioctl(rl_transport_fd(conn->transport), SIOCOUTQ, &unsent) != 0)
+		return false;
+	bool moved = unsent < conn->unsent;
+
+	conn->unsent = unsent;
+	return moved;
+}
+
+static void note_write(struct rl_conn *conn)
+{
+	conn->write_until_ms = rl_loop_now_ms(conn->server->loop) + conn->server->limits.write_idle_ms;
+	conn->unsent = INT32_MAX;
+}
+
+static void on_timer(struct rl_timer *timer)
+{
+	struct rl_conn *conn = (struct rl_conn *)((char *)timer - offsetof(struct rl_conn, timer));
+	uint64_t now = rl_loop_now_ms(conn->server->loop);
+
+	assert(conn->state != RL_CONN_CLOSED);
+	if (now >= deadline_ms(conn)) {
+		if (conn->state != RL_CONN_OPEN) {
+			conn_close(conn, true);
+			return;
+		}
+		if (now >= conn->wait_until_ms) {
+			conn->wait_until_ms = NEVER;
+			conn->codec->on_timeout(conn);
+		} else if (kernel_moved(conn)) {
+			conn->write_until_ms = now + conn->server->limits.write_idle_ms;
+		} else {
+			rl_conn_fail(conn, RL_ERR_TIMEOUT);
+		}
+	}
+	if (conn->state != RL_CONN_CLOSED)
+		arm(conn);
+}
+
+/* ---- connections: output ---- */
+
+static void update_want(struct rl_conn *conn)
+{
+	bool read = conn->state == RL_CONN_OPEN && !(conn->blocked && rl_conn_held(conn));
+
+	if (conn->transport)
+		rl_transport_want(conn->transport, read, rl_conn_queued(conn) > 0);
+}
+
+static void queue(struct rl_conn *conn, const struct iovec *iov, int n, size_t skip)
+{
+	if (conn->out_at && conn->out_at >= conn->out.n / 2) {
+		rl_buf_consume(&conn->out, conn->out_at);
+		conn->out_at = 0;
+	}
+	for (int i = 0; i < n; i++) {
+		rl_str part = rl_str_make(iov[i].iov_base, iov[i].iov_len);
+		size_t cut = skip < part.n ? skip : part.n;
+		skip -= cut;
+		rl_buf_add(&conn->out, rl_str_sub(part, cut, SIZE_MAX));
+	}
+}
+
+void rl_conn_send(struct rl_conn *conn, const struct iovec *iov, int n)
+{
+	size_t total = 0, taken = 0;
+	enum rl_err err = RL_OK;
+
+	if (conn->state != RL_CONN_OPEN)
+		return;
+	for (int i = 0; i < n; i++)
+		total += iov[i].iov_len;
+	bool first = !rl_conn_queued(conn);
+
+	if (conn->x)
+		conn->x->sent = true;
+	if (first)
+		taken = rl_transport_write(conn->transport, iov, n, &err);
+	if (taken == total)
+		return;
+	if (err != RL_OK && err != RL_ERR_AGAIN) {
+		rl_conn_fail(conn, err);
+		return;
+	}
+	queue(conn, iov, n, taken);
+	if (!rl_buf_ok(&conn->out)) {
+		rl_conn_fail(conn, RL_ERR_LIMIT);
+		return;
+	}
+	if (conn->x && rl_conn_queued(conn) > conn->server->limits.high_water_bytes)
+		conn->x->full = true;
+	if (first || taken) {
+		note_write(conn);
+		update_want(conn);
+		arm(conn);
+	}
+}
+
+void rl_conn_finish(struct rl_conn *conn, uint64_t ms, bool reset)
+{
+	assert(conn->state == RL_CONN_OPEN);
+	conn->state = RL_CONN_FLUSHING;
+	conn->reset = reset;
+	if (!rl_conn_queued(conn) || !ms) {
+		conn_close(conn, reset);
+		return;
+	}
+	rl_conn_wait(conn, ms);
+	update_want(conn);
+}
+
+static void refusal(struct rl_conn *conn, uint16_t status, const char *text, struct rl_buf *answer)
+{
+	struct rl_server *server = conn->server;
+	rl_str type = RL_STR("text/plain");
+	struct rl_buf body;
+
+	rl_buf_init(&body, REFUSAL_MAX_BYTES);
+	if (conn->x && server->ops->on_bad_body)
+		server->ops->on_bad_body(&conn->x->pub, status, text, &body, &type);
+	else
+		server->ops->on_bad_request(server->service, &conn->peer, status, text, &body, &type);
+	rl_buf_printf(answer, "HTTP/1.1 %u %s\r\nDate: %s\r\nContent-Type: %.*s\r\nContent-Length: %zu\r\n%s",
+		      (unsigned)status, rl_status_text(status), rl_server_date(server), RL_STR_ARG(type), body.n,
+		      status == 405 ? "Allow: GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS\r\n" : "");
+	rl_buf_add(answer, RL_STR("Connection: close\r\n\r\n"));
+	rl_buf_add(answer, rl_buf_str(&body));
+	rl_buf_fini(&body);
+}
+
+void rl_conn_refuse(struct rl_conn *conn, uint16_t status, const char *text, enum rl_err reason)
+{
+	struct rl_buf answer;
+
+	if (conn->state != RL_CONN_OPEN)
+		return;
+	if (conn->x && (conn->x->started || conn->x->raw)) {
+		rl_conn_fail(conn, reason);
+		return;
+	}
+	rl_buf_init(&answer, 2 * REFUSAL_MAX_BYTES);
+	refusal(conn, status, text, &answer);
+
+	struct iovec iov = {.iov_base = answer.p, .iov_len = answer.n};
+
+	if (rl_buf_ok(&answer))
+		rl_conn_send(conn, &iov, 1);
+	rl_buf_fini(&answer);
+	if (conn->x) {
+		conn->gone = reason;
+		rl_loop_defer(conn->server->loop, &conn->task);
+	}
+	if (conn->state == RL_CONN_OPEN)
+		rl_conn_finish(conn, RL_ABORT_FLUSH_MS, false);
+}
+
+/* ---- connections: input ---- */
+
+/* Gives the codec what is kept and `fresh`, keeps what it leaves. */
+static void input(struct rl_conn *conn, rl_str fresh)
+{
+	bool kept = rl_conn_held(conn) > 0;
+	rl_str in = fresh;
+
+	if (kept) {
+		if (fresh.n && conn->in_at) {
+			rl_buf_consume(&conn->in, conn->in_at);
+			conn->in_at = 0;
+		}
+		rl_buf_add(&conn->in, fresh);
+		if (!rl_buf_ok(&conn->in)) {
+			rl_conn_fail(conn, RL_ERR_LIMIT);
+			return;
+		}
+		in = rl_str_sub(rl_buf_str(&conn->in), conn->in_at, SIZE_MAX);
+	}
+	size_t given = in.n;
+
+	conn->busy = true;
+	conn->blocked = false;
+	conn->codec->on_input(conn, &in);
+	conn->busy = false;
+	if (conn->state != RL_CONN_OPEN)
+		return; /* what is kept goes with the connection */
+	if (kept)
+		conn->in_at += given - in.n;
+	else if (in.n)
+		rl_buf_add(&conn->in, in);
+	if (!rl_buf_ok(&conn->in)) {
+		rl_conn_fail(conn, RL_ERR_NOMEM);
+		return;
+	}
+	if (!rl_conn_held(conn) && conn->in.p) {
+		rl_buf_fini(&conn->in);
+		conn->in_at = 0;
+	}
+	update_want(conn);
+}
+
+void rl_conn_wake(struct rl_conn *conn)
+{
+	conn->blocked = false;
+	if (!conn->busy && conn->state == RL_CONN_OPEN)
+		rl_loop_defer(conn->server->loop, &conn->task);
+}
+
+/* The client has gone, or half of it: who only waits for the end of an answer that is complete still gets it. */
+static void hangup(struct rl_conn *conn, enum rl_err reason)
+{
+	if (reason == RL_ERR_EOF && !conn->x && rl_conn_queued(conn))
+		rl_conn_finish(conn, conn->server->limits.write_idle_ms, false);
+	else
+		rl_conn_fail(conn, reason);
+}
+
+static void read_some(struct rl_conn *conn)
+{
+	char *scratch = rl_loop_scratch(conn->server->loop);
+	enum rl_err err = RL_OK;
+
+	if (conn->blocked && rl_conn_held(conn)) {
+		update_want(conn);
+		return;
+	}
+	size_t n = rl_transport_read(conn->transport, scratch, RL_LOOP_SCRATCH_BYTES, &err);
+
+	if (n)
+		input(conn, rl_str_make(scratch, n));
+	else if (err != RL_OK && err != RL_ERR_AGAIN)
+		hangup(conn, err);
+}
+
+static void drained(struct rl_conn *conn)
+{
+	struct rl_xchg *x = conn->x;
+
+	if (!x || !x->full || rl_conn_queued(conn) > conn->server->limits.high_water_bytes / 2)
+		return;
+	x->full = false;
+	if (!x->gone_told && conn->gone == RL_OK)
+		conn->server->ops->on_drain(&x->pub);
+}
+
+static void write_some(struct rl_conn *conn)
+{
+	enum rl_err err = RL_OK;
+
+	if (!rl_conn_queued(conn)) {
+		update_want(conn);
+		return;
+	}
+	struct iovec iov = {.iov_base = conn->out.p + conn->out_at, .iov_len = rl_conn_queued(conn)};
+	size_t n = rl_transport_write(conn->transport, &iov, 1, &err);
+
+	if (!n && err != RL_OK && err != RL_ERR_AGAIN) {
+		rl_conn_fail(conn, err);
+		return;
+	}
+	conn->out_at += n;
+	if (n)
+		note_write(conn);
+	if (!rl_conn_queued(conn)) {
+		rl_buf_reset(&conn->out);
+		conn->out_at = 0;
+		if (!conn->x)
+			rl_buf_fini(&conn->out);
+		if (conn->state == RL_CONN_FLUSHING) {
+			conn_close(conn, conn->reset);
+			return;
+		}
+		update_want(conn);
+		/* The next request waits until the answer before it is out. */
+		if (!conn->x && rl_conn_held(conn))
+			rl_conn_wake(conn);
+	}
+	drained(conn);
+}
+
+static void on_event(void *owner, struct rl_transport *transport, unsigned events)
+{
+	struct rl_conn *conn = owner;
+
+	assert(conn->transport == transport && conn->state != RL_CONN_CLOSED);
+	if (events & RL_EV_FAILED) {
+		rl_conn_fail(conn, rl_transport_reason(transport));
+		return;
+	}
+	if (events & RL_EV_READY)
+		update_want(conn);
+	if (events & RL_EV_WRITE)
+		write_some(conn);
+	if ((events & RL_EV_READ) && conn->state == RL_CONN_OPEN)
+		read_some(conn);
+	/* Without an exchange what was sent before the FIN is still read; the end of it then says the same. */
+	if ((events & RL_EV_HANGUP) && conn->state == RL_CONN_OPEN && conn->x)
+		rl_conn_fail(conn, RL_ERR_EOF);
+}
+
+/* The end of a turn in which something was left to do. */
+static void kick(struct rl_task *task)
+{
+	struct rl_conn *conn = (struct rl_conn *)((char *)task - offsetof(struct rl_conn, task));
+	struct rl_xchg *x = conn->x;
+
+	if (conn->gone != RL_OK && x && !x->gone_told) {
+		x->gone_told = true;
+		conn->server->ops->on_gone(&x->pub, conn->gone);
+	}
+	if (conn->state == RL_CONN_OPEN && !conn->blocked)
+		input(conn, (rl_str){NULL, 0});
+	if (conn->state == RL_CONN_CLOSED && !conn->x) {
+		rl_loop_undefer(conn->server->loop, task);
+		conn_free(conn);
+	}
+}

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The server side: connections in, exchanges out. An exchange is one request and
+ * its answer, whatever HTTP version carries it; its owner (the pipeline, the
+ * admin plane, the simulator) sees only what this header shows.
+ *
+ * Life: on_request makes the owner responsible. It must end the exchange exactly
+ * once by rl_exchange_reply, rl_exchange_end or rl_exchange_abort, after which the
+ * pointer is gone. Callbacks never come from inside a call of the owner's.
+ */
+#ifndef RL_NET_SERVER_H
+#define RL_NET_SERVER_H
+
+#include "base/buf.h"
+#include "loop/dns.h"
+#include "loop/loop.h"
+#include "net/head.h"
+#include "net/tls.h"
+
+struct rl_exchange {
+	struct rl_loop *loop;
+	struct rl_server *server;
+	const struct rl_addr *peer;
+	struct rl_request_head head;  /* in `arena` */
+	struct rl_arena arena;        /* lives as long as the exchange; the owner may use it */
+	uint64_t begin_us;            /* monotonic: first byte of the request seen */
+	uint64_t bytes_in, bytes_out; /* of bodies, framing not counted */
+	void *owner;                  /* the owner's */
+};
+
+struct rl_exchange_ops {
+	const char *name;
+	/* The head is complete. Body bytes come after it. */
+	void (*on_request)(struct rl_exchange *x, void *service);
+	/* A piece of the body, borrowed for the call. */
+	void (*on_body)(struct rl_exchange *x, rl_str piece);
+	/* The whole request is here (comes also when there is no body). */
+	void (*on_body_end)(struct rl_exchange *x);
+	/* What was queued has fallen below the low-water mark. */
+	void (*on_drain)(struct rl_exchange *x);
+	/* The client has gone (FIN, reset, time-out, malformed body); only rl_exchange_abort is left to do. */
+	void (*on_gone)(struct rl_exchange *x, enum rl_err reason);
+	/*
+	 * A request that could not be understood (bad head, too large, time-out); there is no exchange. Makes the
+	 * answer's body and its content type; the connection closes after it. `text` says what was wrong.
+	 */
+	void (*on_bad_request)(void *service, const struct rl_addr *peer, uint16_t status, const char *text,
+			       struct rl_buf *body, rl_str *content_type);
+	/*
+	 * The same of a request whose body could not be understood, and that has no answer yet: what is made here goes
+	 * out, then on_gone comes. NULL: on_bad_request is asked.
+	 */
+	void (*on_bad_body)(struct rl_exchange *x, uint16_t status, const char *text, struct rl_buf *body,
+			    rl_str *content_type);
+};
+
+struct rl_server_limits {
+	uint64_t keepalive_ms, header_ms, body_idle_ms, write_idle_ms;
+	uint64_t max_header_bytes; /* of a request head, request line included */
+	uint32_t max_headers;      /* fields in a head */
+	size_t high_water_bytes;   /* queued output of one exchange, above which rl_exchange_full says so */
+};
+
+/* One per loop and service: the live connections of that loop. */
+struct rl_server;
+enum rl_err rl_server_new(struct rl_loop *loop, const struct rl_exchange_ops *ops, void *service,
+			  const struct rl_server_limits *limits, struct rl_server **out) RL_MUST_CHECK;
+/* Takes fd in any case. On the loop's thread. `on_close`, if given, is called once when the connection is gone. */
+void rl_server_accept(struct rl_server *server, int fd, const struct rl_addr *peer, struct rl_tls_server *tls,
+		      void (*on_close)(void *arg), void *arg);
+/* New limits for connections to come and for the next request of those that are. */
+void rl_server_set_limits(struct rl_server *server, const struct rl_server_limits *limits);
+/* Idle connections close now, the others after their answer ("Connection: close"). */
+void rl_server_drain(struct rl_server *server);
+/* Closes everything that is left, calling on_gone(SHUTDOWN). */
+void rl_server_abort(struct rl_server *server);
+size_t rl_server_connections(const struct rl_server *server);
+/* After rl_server_connections is 0. Accepts NULL. */
+void rl_server_free(struct rl_server *server);
+
+/* Body flow: after pause no on_body until resume (bytes stay in the kernel). */
+void rl_exchange_pause(struct rl_exchange *x);
+void rl_exchange_resume(struct rl_exchange *x);
+/* Sends 100 (Continue) if the client waits for one; harmless otherwise. */
+void rl_exchange_continue(struct rl_exchange *x);
+
+/*
+ * A whole answer: head with its content-length set here, and body parts (borrowed for the call). Ends the exchange.
+ * An answer before the body has arrived: the rest is drained up to 64 KiB, beyond that the connection closes.
+ */
+void rl_exchange_reply(struct rl_exchange *x, const struct rl_response_head *head, const rl_str *parts, size_t n);
+/*
+ * The head of an answer whose body follows by rl_exchange_write; content_length -1 when unknown (chunked, or
+ * delimited by close towards HTTP/1.0). The head is copied and goes out with the first write (or end, or flush).
+ */
+void rl_exchange_start(struct rl_exchange *x, const struct rl_response_head *head);
+/* Parts are borrowed: written at once as far as the socket takes them, the rest is copied and queued. */
+void rl_exchange_write(struct rl_exchange *x, const rl_str *parts, size_t n);
+/* Sends a held head now. */
+void rl_exchange_flush(struct rl_exchange *x);
+/* Queued output is above the high-water mark: pause the source until on_drain. */
+bool rl_exchange_full(const struct rl_exchange *x);
+/* The answer is complete; ends the exchange in order. */
+void rl_exchange_end(struct rl_exchange *x);
+/*
+ * Ends it abnormally: what is queued is still sent (at most RL_ABORT_FLUSH_MS), but no terminator, and the
+ * connection closes (HTTP/2: RST_STREAM). `reset`: nothing more is sent, the connection is reset.
+ */
+#define RL_ABORT_FLUSH_MS 1000u
+void rl_exchange_abort(struct rl_exchange *x, bool reset);
+/*
+ * For the simulator only: bytes as they are, in place of a framed answer, so that every fault of a provider can be
+ * made. After the first call only raw writes and rl_exchange_abort are allowed.
+ */
+void rl_exchange_raw(struct rl_exchange *x, rl_str bytes);
+
+/* A listening socket; lives in the acceptor's loop. */
+struct rl_listener;
+/* Called for each accepted descriptor, which is the callee's. */
+typedef void (*rl_accept_f)(void *arg, struct rl_listener *listener, int fd, const struct rl_addr *peer);
+/* "host:port", port 0 picks one. An occupied port is RL_ERR_BUSY. *why names the system's reason. Not yet accepting. */
+enum rl_err rl_listener_open(struct rl_loop *loop, rl_str address, rl_accept_f on_accept, void *arg,
+			     struct rl_listener **out, const char **why) RL_MUST_CHECK;
+/* Pauses (descriptor shortage, full) and resumes accepting; starts paused. Out of descriptors pauses by itself for a while. */
+void rl_listener_accepting(struct rl_listener *listener, bool on);
+const struct rl_addr *rl_listener_addr(const struct rl_listener *listener);
+void rl_listener_close(struct rl_listener *listener); /* accepts NULL */
+
+#endif

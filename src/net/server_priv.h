@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What server.c and the codecs share. server.c owns connections, the lives of
+ * exchanges, queues and deadlines, and knows no protocol; a codec (h1_server.c)
+ * turns input into exchanges and answers into bytes, and owns nothing.
+ *
+ * A connection's struct lives until its transport is closed and its exchange has
+ * been ended by the owner, whichever comes later; it is freed at the end of a turn.
+ */
+#ifndef RL_NET_SERVER_PRIV_H
+#define RL_NET_SERVER_PRIV_H
+
+#include "net/h1_chunked.h"
+#include "net/server.h"
+#include "net/transport.h"
+
+#define RL_DRAIN_MAX_BYTES 65536u /* of a request body whose answer is already out; more closes the connection */
+#define RL_DATE_LEN 29u           /* "Sun, 22 Nov 2026 12:00:00 GMT" */
+
+struct rl_conn;
+struct rl_xchg;
+
+struct rl_server_codec {
+	const char *name;
+	/* A new connection. */
+	void (*init)(struct rl_conn *conn);
+	/*
+	 * Takes what it can off *in and calls the owner's callbacks. What it leaves is kept and given again with more;
+	 * if it cannot go on for another reason than missing bytes it sets conn->blocked.
+	 */
+	void (*on_input)(struct rl_conn *conn, rl_str *in);
+	/* The connection's deadline (conn->wait_until_ms) has passed while it was open. */
+	void (*on_timeout)(struct rl_conn *conn);
+	/* Renders and keeps the head of an answer. */
+	void (*write_head)(struct rl_xchg *x, const struct rl_response_head *head);
+	/* Sends the kept head, if any, parts, and with `last` what ends the body. */
+	void (*write_body)(struct rl_xchg *x, const rl_str *parts, size_t n, bool last);
+	void (*write_continue)(struct rl_xchg *x);
+	/* The answer is complete (x still stands): on to the next request, or close. */
+	void (*end)(struct rl_xchg *x);
+	/* The answer ends abnormally after what is queued. */
+	void (*abort)(struct rl_xchg *x);
+	/* Nothing is going on: may be closed when draining. */
+	bool (*idle)(const struct rl_conn *conn);
+};
+
+extern const struct rl_server_codec rl_h1_server_codec;
+
+struct rl_xchg {
+	struct rl_exchange pub; /* first */
+	struct rl_conn *conn;
+	struct rl_xchg *next; /* in the server's lists of dead and free ones */
+	rl_str held;          /* a rendered head that has not been sent */
+	int64_t left;         /* bytes of the answer's body still to come, -1 unknown */
+	bool started;         /* the answer has a head */
+	bool sent;            /* a byte of the answer is out (or queued) */
+	bool raw;
+	bool bodiless; /* HEAD, 204, 304 */
+	bool chunked;
+	bool close; /* the connection ends with this answer */
+	bool paused;
+	bool full;         /* the owner was told so, and waits for on_drain */
+	bool gone_told;    /* on_gone has been called */
+	bool continue_due; /* the client waits for a 100 */
+	bool body_done;    /* the whole request has been read */
+};
+
+enum h1_phase { RL_H1_HEAD, RL_H1_LENGTH, RL_H1_CHUNKED, RL_H1_ANSWER };
+
+struct rl_h1 {
+	enum h1_phase phase;
+	bool http10;     /* of the present request */
+	bool keep_alive; /* the client's wish */
+	uint8_t empty_lines;
+	uint32_t lines; /* complete lines of the head so far */
+	size_t line;    /* offset of the unfinished line */
+	size_t scanned; /* offset up to which no LF is */
+	uint64_t begin_us;
+	uint64_t left;    /* of a body with a length */
+	uint64_t drained; /* of a body whose exchange has ended */
+	struct rl_chunked chunked;
+};
+
+enum rl_conn_state {
+	RL_CONN_OPEN,
+	RL_CONN_FLUSHING, /* the last bytes go out, then it ends */
+	RL_CONN_CLOSED,
+};
+
+struct rl_conn {
+	struct rl_server *server;
+	struct rl_transport *transport;
+	const struct rl_server_codec *codec;
+	struct rl_conn *prev, *next;
+	struct rl_xchg *x; /* the exchange alive, if any */
+	enum rl_conn_state state;
+	enum rl_err gone; /* why the client is gone; told to the owner at the end of the turn */
+	bool busy;        /* within codec->on_input */
+	bool blocked;     /* input cannot be taken now */
+	bool reset;       /* close by RST after flushing */
+	struct rl_buf in; /* bytes not taken yet, from in_at on; no memory when there are none */
+	size_t in_at;
+	struct rl_buf out; /* bytes not sent yet, from out_at on */
+	size_t out_at;
+	uint64_t wait_until_ms;  /* for input, or the end of flushing; UINT64_MAX none */
+	uint64_t write_until_ms; /* for progress in sending; counts only while something is queued */
+	int unsent;              /* bytes in the kernel's queue when it was last looked at */
+	struct rl_timer timer;
+	struct rl_task task;
+	struct rl_addr peer;
+	void (*on_close)(void *arg);
+	void *on_close_arg;
+	struct rl_h1 h1;
+};
+
+struct rl_server {
+	struct rl_loop *loop;
+	const struct rl_exchange_ops *ops;
+	void *service;
+	struct rl_server_limits limits;
+	bool draining;
+	struct rl_conn *conns;
+	size_t n_conns;
+	struct rl_conn *free_conns;
+	struct rl_xchg *free_xchgs, *dead_xchgs;
+	size_t n_free_conns, n_free_xchgs;
+	struct rl_task reap;
+	uint64_t date_until_ms;
+	char date[RL_DATE_LEN + 1];
+};
+
+static inline size_t rl_conn_queued(const struct rl_conn *conn)
+{
+	return conn->out.n - conn->out_at;
+}
+
+/* Bytes received but not taken. */
+static inline size_t rl_conn_held(const struct rl_conn *conn)
+{
+	return conn->in.n - conn->in_at;
+}
+
+/* A fresh exchange of the connection, begun at begin_us, not yet shown to the owner; NULL without memory. */
+struct rl_xchg *rl_xchg_new(struct rl_conn *conn, uint64_t begin_us);
+/* Parts it from its connection; memory goes at the end of the turn. */
+void rl_xchg_release(struct rl_xchg *x);
+
+/* Sends, queueing what the socket does not take. Failure shows in conn->state. */
+void rl_conn_send(struct rl_conn *conn, const struct iovec *iov, int n);
+/* Waits for input until `ms` from now (0: no end). */
+void rl_conn_wait(struct rl_conn *conn, uint64_t ms);
+/* Input of `n` bytes came: the deadline moves, but no further than a slow trickle earns. */
+void rl_conn_progress(struct rl_conn *conn, size_t n, uint64_t ms);
+/* Sends what is queued within `ms`, then closes. */
+void rl_conn_finish(struct rl_conn *conn, uint64_t ms, bool reset);
+/* It is broken: closes at once; a living exchange learns the reason at the end of the turn. */
+void rl_conn_fail(struct rl_conn *conn, enum rl_err reason);
+/*
+ * Answers a request that was not understood, by way of the service's on_bad_request, and closes. A living exchange
+ * (malformed body) is told `reason`; if its answer had begun already, the connection just ends.
+ */
+void rl_conn_refuse(struct rl_conn *conn, uint16_t status, const char *text, enum rl_err reason);
+/* Something that blocked the input has gone. */
+void rl_conn_wake(struct rl_conn *conn);
+
+/* IMF-fixdate (RFC 9110 §5.6.7), RL_DATE_LEN bytes, made once a second. */
+const char *rl_server_date(struct rl_server *server);
+
+#endif

@@ -1,0 +1,527 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * TLS contexts, and the TLS filter of a transport.
+ *
+ * OpenSSL reads and writes the transport's descriptor through a BIO of our own, so
+ * that nothing is copied twice, a reset raises no SIGPIPE, and the errno of the
+ * system call that failed is kept. A write of several small pieces becomes one
+ * record. An end without close_notify is an error (RFC 8446 §6.1), so that an
+ * answer that only its end delimits cannot be cut short unnoticed.
+ */
+#include "net/tls.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "net/transport_priv.h"
+
+#define RECORD_BYTES_MAX 16384u
+#define HOST_BYTES_MAX 253u /* RFC 1035 §2.3.4, without the last dot */
+
+struct rl_tls_client {
+	SSL_CTX *ctx;
+};
+
+struct rl_tls_server {
+	SSL_CTX *ctx;
+};
+
+/* ---- the descriptor as a BIO ---- */
+
+static int bio_done(BIO *bio, ssize_t n, unsigned retry)
+{
+	struct rl_transport *t = BIO_get_data(bio);
+
+	BIO_clear_retry_flags(bio);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		BIO_set_flags(bio, (int)(retry | BIO_FLAGS_SHOULD_RETRY));
+	else if (n < 0)
+		t->sys_errno = errno;
+	return (int)n;
+}
+
+static int bio_read(BIO *bio, char *into, int n)
+{
+	const struct rl_transport *t = BIO_get_data(bio);
+	ssize_t got = recv(t->fd, into, (size_t)n, 0);
+
+	if (got == 0)
+		BIO_set_flags(bio, BIO_FLAGS_IN_EOF);
+	return bio_done(bio, got, BIO_FLAGS_READ);
+}
+
+static int bio_write(BIO *bio, const char *from, int n)
+{
+	const struct rl_transport *t = BIO_get_data(bio);
+
+	return bio_done(bio, send(t->fd, from, (size_t)n, MSG_NOSIGNAL), BIO_FLAGS_WRITE);
+}
+
+static long bio_ctrl(BIO *bio, int command, long larg, void *parg)
+{
+	(void)larg;
+	(void)parg;
+	switch (command) {
+	case BIO_CTRL_EOF:
+		return BIO_test_flags(bio, BIO_FLAGS_IN_EOF) != 0;
+	case BIO_CTRL_FLUSH:
+		return 1;
+	default:
+		return 0;
+	}
+}
+
+static BIO_METHOD *bio_method;
+
+static void bio_method_make(void)
+{
+	BIO_METHOD *method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "rl_transport");
+
+	if (!method)
+		return;
+	BIO_meth_set_read(method, bio_read);
+	BIO_meth_set_write(method, bio_write);
+	BIO_meth_set_ctrl(method, bio_ctrl);
+	bio_method = method;
+}
+
+/* ---- what went wrong ---- */
+
+/* The first error that OpenSSL noted, as static text. */
+static const char *openssl_text(const char *otherwise)
+{
+	unsigned long code = ERR_peek_error();
+	const char *text = code ? ERR_reason_error_string(code) : NULL;
+
+	return text ? text : otherwise;
+}
+
+/* Maps a failed call. AGAIN: retry when polled, the flag says for what. */
+static enum rl_err failure(struct rl_transport *t, int result, bool *wants_other, int other)
+{
+	int why = SSL_get_error(t->ssl, result);
+
+	switch (why) {
+	case SSL_ERROR_WANT_READ:
+	case SSL_ERROR_WANT_WRITE:
+		*wants_other = why == other;
+		return RL_ERR_AGAIN;
+	case SSL_ERROR_ZERO_RETURN:
+		return RL_ERR_EOF;
+	case SSL_ERROR_SYSCALL:
+		t->broken = true;
+		t->detail = NULL;
+		return t->sys_errno ? rl_err_from_errno(t->sys_errno) : RL_ERR_TLS;
+	default:
+		t->broken = true;
+		t->detail = openssl_text("the TLS connection failed");
+		return RL_ERR_TLS;
+	}
+}
+
+/* ---- the filter ---- */
+
+static void handshake(struct rl_transport *t)
+{
+	bool to_write = false;
+
+	ERR_clear_error();
+	int done = SSL_do_handshake(t->ssl);
+
+	if (done == 1) {
+		rl_transport_opened(t);
+		return;
+	}
+	enum rl_err err = failure(t, done, &to_write, SSL_ERROR_WANT_WRITE);
+
+	if (err == RL_ERR_AGAIN) {
+		t->handshake_poll = to_write ? RL_POLL_WRITE : RL_POLL_READ;
+		rl_transport_repoll(t);
+		return;
+	}
+	long verdict = SSL_get_verify_result(t->ssl);
+
+	if (err == RL_ERR_TLS && verdict != X509_V_OK)
+		t->detail = X509_verify_cert_error_string(verdict);
+	rl_transport_fail(t, err, t->detail, false);
+}
+
+static void tls_begin(struct rl_transport *t)
+{
+	t->state = RL_TRANSPORT_HANDSHAKE;
+	handshake(t);
+}
+
+/* Each direction usually waits for its own kind of readiness, and for the other one while OpenSSL says so. */
+static unsigned tls_interest(const struct rl_transport *t)
+{
+	bool read = t->want_read && !t->read_end;
+	unsigned poll = 0;
+
+	if (t->state == RL_TRANSPORT_HANDSHAKE)
+		return t->handshake_poll;
+	if (read)
+		poll |= t->read_wants_write ? RL_POLL_WRITE : RL_POLL_READ;
+	if (t->want_write)
+		poll |= t->write_wants_read ? RL_POLL_READ : RL_POLL_WRITE;
+	return poll;
+}
+
+static void tls_on_poll(struct rl_transport *t, unsigned events)
+{
+	unsigned read_on, write_on, out;
+
+	if (t->state == RL_TRANSPORT_HANDSHAKE) {
+		handshake(t);
+		return;
+	}
+	read_on = t->read_wants_write ? RL_POLL_WRITE : RL_POLL_READ;
+	write_on = t->write_wants_read ? RL_POLL_READ : RL_POLL_WRITE;
+	out = (t->want_read && !t->read_end && (events & read_on) ? RL_EV_READ : 0u) |
+	      (t->want_write && (events & write_on) ? RL_EV_WRITE : 0u) | (events & RL_POLL_HANGUP ? RL_EV_HANGUP : 0u);
+	rl_transport_emit(t, out);
+}
+
+static size_t tls_read(struct rl_transport *t, char *into, size_t n, enum rl_err *err)
+{
+	bool wants_write = false;
+	size_t got = 0;
+
+	ERR_clear_error();
+	int ok = SSL_read_ex(t->ssl, into, n, &got);
+
+	if (!ok)
+		*err = failure(t, ok, &wants_write, SSL_ERROR_WANT_WRITE);
+	if (*err == RL_ERR_AGAIN)
+		*err = RL_OK;
+	if (wants_write != t->read_wants_write) {
+		t->read_wants_write = wants_write;
+		rl_transport_repoll(t);
+	}
+	return ok ? got : 0;
+}
+
+/*
+ * The next piece to write: the rest of the first slice if it fills a record or is
+ * all there is, else as many slices as go into one record, joined in `room`.
+ * A piece is never shorter than the one that a blocked write was tried with, as
+ * SSL_write(3) demands, since the owner comes back with at least the same bytes.
+ */
+static rl_str next_piece(const struct iovec *iov, int n, size_t skip, char room[RECORD_BYTES_MAX])
+{
+	size_t have = 0;
+	int i = 0;
+
+	while (i < n && skip >= iov[i].iov_len)
+		skip -= iov[i++].iov_len;
+	if (i == n)
+		return (rl_str){NULL, 0};
+	if (iov[i].iov_len - skip >= RECORD_BYTES_MAX || i == n - 1)
+		return rl_str_make((const char *)iov[i].iov_base + skip, iov[i].iov_len - skip);
+	for (; i < n && have < RECORD_BYTES_MAX; i++, skip = 0) {
+		size_t take = iov[i].iov_len - skip;
+
+		if (take > RECORD_BYTES_MAX - have)
+			take = RECORD_BYTES_MAX - have;
+		if (take > 0)
+			memcpy(room + have, (const char *)iov[i].iov_base + skip, take);
+		have += take;
+	}
+	return rl_str_make(room, have);
+}
+
+static size_t tls_write(struct rl_transport *t, const struct iovec *iov, int n, enum rl_err *err)
+{
+	char room[RECORD_BYTES_MAX] __attribute__((uninitialized));
+	bool wants_read = false;
+	size_t taken = 0;
+
+	for (;;) {
+		rl_str piece = next_piece(iov, n, taken, room);
+		size_t wrote = 0;
+
+		if (piece.n == 0)
+			break;
+		ERR_clear_error();
+		int ok = SSL_write_ex(t->ssl, piece.p, piece.n, &wrote);
+
+		if (!ok) {
+			*err = failure(t, ok, &wants_read, SSL_ERROR_WANT_READ);
+			break;
+		}
+		taken += wrote;
+	}
+	if (*err == RL_ERR_AGAIN)
+		*err = RL_OK;
+	else if (*err == RL_ERR_EOF)
+		*err = RL_ERR_RESET; /* the peer has closed for good */
+	if (wants_read != t->write_wants_read) {
+		t->write_wants_read = wants_read;
+		rl_transport_repoll(t);
+	}
+	return taken;
+}
+
+static bool tls_pending(const struct rl_transport *t)
+{
+	return t->ssl && SSL_pending(t->ssl) > 0;
+}
+
+static void tls_finish(struct rl_transport *t)
+{
+	ERR_clear_error();
+	(void)SSL_shutdown(t->ssl); /* close_notify; the peer's is not waited for */
+}
+
+static void tls_fini(struct rl_transport *t)
+{
+	SSL_free(t->ssl);
+	t->ssl = NULL;
+}
+
+static const struct rl_filter tls_filter = {
+	.name = "tls",
+	.begin = tls_begin,
+	.on_poll = tls_on_poll,
+	.interest = tls_interest,
+	.read = tls_read,
+	.write = tls_write,
+	.pending = tls_pending,
+	.finish = tls_finish,
+	.fini = tls_fini,
+};
+
+static enum rl_err attach(struct rl_transport *t, SSL_CTX *ctx)
+{
+	BIO *bio = BIO_new(bio_method);
+
+	ERR_clear_error();
+	t->ssl = SSL_new(ctx);
+	if (!bio || !t->ssl) {
+		BIO_free(bio);
+		SSL_free(t->ssl);
+		t->ssl = NULL;
+		return RL_ERR_NOMEM;
+	}
+	BIO_set_data(bio, t);
+	BIO_set_init(bio, 1);
+	SSL_set_bio(t->ssl, bio, bio);
+	t->filter = &tls_filter;
+	return RL_OK;
+}
+
+/* Whom the certificate must be for: an address (RFC 9110 §4.3.5) or a name, which is also what we ask for (SNI). */
+static bool expect_host(SSL *ssl, rl_str host)
+{
+	char name[HOST_BYTES_MAX + 1];
+
+	if (host.n >= 2 && host.p[0] == '[' && host.p[host.n - 1] == ']')
+		host = rl_str_sub(host, 1, host.n - 2);
+	if (host.n > 0 && host.p[host.n - 1] == '.')
+		host.n--;
+	if (host.n == 0 || host.n > HOST_BYTES_MAX || memchr(host.p, 0, host.n))
+		return false;
+	memcpy(name, host.p, host.n);
+	name[host.n] = 0;
+	if (X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name))
+		return true;
+	SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+	return SSL_set1_host(ssl, name) && SSL_set_tlsext_host_name(ssl, name);
+}
+
+enum rl_err rl_tls_attach_client(struct rl_transport *t, struct rl_tls_client *tls, rl_str host)
+{
+	enum rl_err err = attach(t, tls->ctx);
+
+	if (err)
+		return err;
+	SSL_set_connect_state(t->ssl);
+	/* Without somebody to check for, nobody would be checked: such a call is a mistake of the caller's. */
+	return expect_host(t->ssl, host) ? RL_OK : RL_ERR_SYNTAX;
+}
+
+enum rl_err rl_tls_attach_server(struct rl_transport *t, struct rl_tls_server *tls)
+{
+	enum rl_err err = attach(t, tls->ctx);
+
+	if (err)
+		return err;
+	SSL_set_accept_state(t->ssl);
+	return RL_OK;
+}
+
+/* ---- contexts ---- */
+
+static SSL_CTX *ctx_new(const SSL_METHOD *method)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	SSL_CTX *ctx;
+
+	pthread_once(&once, bio_method_make);
+	ERR_clear_error();
+	ctx = bio_method ? SSL_CTX_new(method) : NULL;
+	if (!ctx)
+		return NULL;
+	if (!SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION)) {
+		SSL_CTX_free(ctx);
+		return NULL;
+	}
+	SSL_CTX_set_options(ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE);
+	SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+				      SSL_MODE_RELEASE_BUFFERS);
+	SSL_CTX_set_read_ahead(ctx, 0); /* so that SSL_pending tells all that is inside */
+	return ctx;
+}
+
+static bool trust(SSL_CTX *ctx, rl_str ca_file)
+{
+	char path[4096];
+
+	if (ca_file.n == 0)
+		return SSL_CTX_set_default_verify_paths(ctx);
+	if (ca_file.n >= sizeof path || memchr(ca_file.p, 0, ca_file.n))
+		return false;
+	memcpy(path, ca_file.p, ca_file.n);
+	path[ca_file.n] = 0;
+	return SSL_CTX_load_verify_file(ctx, path);
+}
+
+enum rl_err rl_tls_client_new(rl_str ca_file, struct rl_tls_client **out, const char **why)
+{
+	static const unsigned char alpn[] = "\x08http/1.1";
+	struct rl_tls_client *tls = calloc(1, sizeof *tls);
+
+	*out = NULL;
+	*why = rl_err_text(RL_ERR_NOMEM);
+	if (!tls)
+		return RL_ERR_NOMEM;
+	tls->ctx = ctx_new(TLS_client_method());
+	if (!tls->ctx || !trust(tls->ctx, ca_file) || SSL_CTX_set_alpn_protos(tls->ctx, alpn, sizeof alpn - 1) != 0) {
+		*why = openssl_text("the trusted certificates could not be read");
+		rl_tls_client_free(tls);
+		return RL_ERR_TLS;
+	}
+	SSL_CTX_set_verify(tls->ctx, SSL_VERIFY_PEER, NULL);
+	SSL_CTX_set_session_cache_mode(tls->ctx, SSL_SESS_CACHE_OFF);
+	*out = tls;
+	return RL_OK;
+}
+
+void rl_tls_client_free(struct rl_tls_client *tls)
+{
+	if (!tls)
+		return;
+	SSL_CTX_free(tls->ctx);
+	free(tls);
+}
+
+/* A client that offers protocols must offer one of ours (RFC 7301 §3.2). */
+static int choose_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_n, const unsigned char *in,
+		       unsigned in_n, void *arg)
+{
+	(void)ssl;
+	(void)arg;
+	for (unsigned i = 0; i < in_n; i += in[i] + 1u) {
+		if (!rl_str_eq(rl_str_sub(rl_str_make(in, in_n), i + 1, in[i]), RL_STR("http/1.1")))
+			continue;
+		*out = in + i + 1;
+		*out_n = in[i];
+		return SSL_TLSEXT_ERR_OK;
+	}
+	return SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
+/* A key with a pass phrase is refused, rather than asked for on the terminal. */
+static int no_pass_phrase(char *buf, int size, int rwflag, void *arg)
+{
+	(void)buf;
+	(void)size;
+	(void)rwflag;
+	(void)arg;
+	return -1;
+}
+
+/* The server's certificate, then those that lead to its authority. */
+static bool use_chain(SSL_CTX *ctx, BIO *pem)
+{
+	X509 *cert = PEM_read_bio_X509_AUX(pem, NULL, no_pass_phrase, NULL);
+	bool ok = cert && SSL_CTX_use_certificate(ctx, cert) == 1;
+
+	X509_free(cert);
+	while (ok) {
+		cert = PEM_read_bio_X509(pem, NULL, no_pass_phrase, NULL);
+		if (!cert) {
+			/* The end of the text looks like an error. */
+			ok = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
+			if (ok)
+				ERR_clear_error();
+			break;
+		}
+		ok = SSL_CTX_add0_chain_cert(ctx, cert) == 1;
+		if (!ok)
+			X509_free(cert);
+	}
+	return ok;
+}
+
+static bool use_key(SSL_CTX *ctx, BIO *pem)
+{
+	EVP_PKEY *key = PEM_read_bio_PrivateKey(pem, NULL, no_pass_phrase, NULL);
+	bool ok = key && SSL_CTX_use_PrivateKey(ctx, key) == 1 && SSL_CTX_check_private_key(ctx) == 1;
+
+	EVP_PKEY_free(key);
+	return ok;
+}
+
+static BIO *bio_of(rl_str text)
+{
+	return text.n <= INT_MAX ? BIO_new_mem_buf(text.p, (int)text.n) : NULL;
+}
+
+enum rl_err rl_tls_server_new(rl_str certificate_pem, rl_str key_pem, struct rl_tls_server **out, const char **why)
+{
+	static const unsigned char session_context[] = "relais";
+	struct rl_tls_server *tls = calloc(1, sizeof *tls);
+	BIO *certificate = bio_of(certificate_pem), *key = bio_of(key_pem);
+	enum rl_err err = RL_ERR_NOMEM;
+
+	*out = NULL;
+	*why = rl_err_text(err);
+	if (!tls || !certificate || !key)
+		goto out;
+	err = RL_ERR_TLS;
+	tls->ctx = ctx_new(TLS_server_method());
+	/* In TLS 1.2 only what TLS 1.3 has too: forward secrecy, authenticated encryption. */
+	if (!tls->ctx || !SSL_CTX_set_cipher_list(tls->ctx, "ECDHE+AESGCM:ECDHE+CHACHA20") ||
+	    !use_chain(tls->ctx, certificate) || !use_key(tls->ctx, key)) {
+		*why = openssl_text("the certificate and its key do not fit");
+		goto out;
+	}
+	SSL_CTX_set_session_id_context(tls->ctx, session_context, sizeof session_context - 1);
+	SSL_CTX_set_session_cache_mode(tls->ctx, SSL_SESS_CACHE_OFF); /* tickets only */
+	SSL_CTX_set_num_tickets(tls->ctx, 1);
+	SSL_CTX_set_alpn_select_cb(tls->ctx, choose_alpn, NULL);
+	*out = tls;
+	tls = NULL;
+	err = RL_OK;
+out:
+	rl_tls_server_free(tls);
+	BIO_free(certificate);
+	BIO_free(key);
+	return err;
+}
+
+void rl_tls_server_free(struct rl_tls_server *tls)
+{
+	if (!tls)
+		return;
+	SSL_CTX_free(tls->ctx);
+	free(tls);
+}

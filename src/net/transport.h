@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A connection's filter stack: a socket at the bottom, TLS above it where asked,
+ * behind one vtable. A transport moves bytes and reports events; it knows no
+ * protocol. It belongs to one loop. Reads and writes go straight to the
+ * descriptor (TLS by SSL_set_fd): there is no buffer here but OpenSSL's own.
+ *
+ * Events: READY once (connected, handshake done), then READ/WRITE while wanted;
+ * HANGUP when the peer has shut down its side or reset, reported even while
+ * reading is not wanted; FAILED (reason in `reason`, text in `detail`) ends it.
+ */
+#ifndef RL_NET_TRANSPORT_H
+#define RL_NET_TRANSPORT_H
+
+#include <sys/uio.h>
+
+#include "loop/dns.h"
+#include "loop/loop.h"
+#include "net/tls.h"
+
+enum { RL_EV_READY = 1, RL_EV_READ = 2, RL_EV_WRITE = 4, RL_EV_HANGUP = 8, RL_EV_FAILED = 16 };
+
+struct rl_transport;
+typedef void (*rl_transport_f)(void *owner, struct rl_transport *transport, unsigned events);
+
+/* Connects to the first of `addrs` that answers, one after the other with a head start of 250 ms each (RFC 8305);
+ * then handshakes if `tls` is given, checking the certificate against `host`. No time-out of its own.
+ * NOMEM, or SYNTAX for a `host` that no certificate could be for; all else arrives as FAILED. */
+enum rl_err rl_transport_connect(struct rl_loop *loop, const struct rl_addr *addrs, unsigned n_addrs,
+				 struct rl_tls_client *tls, rl_str host, rl_transport_f on_event, void *owner,
+				 struct rl_transport **out) RL_MUST_CHECK;
+/* Takes the accepted, non-blocking `fd` in any case (closes it on failure). */
+enum rl_err rl_transport_accept(struct rl_loop *loop, int fd, struct rl_tls_server *tls, rl_transport_f on_event,
+				void *owner, struct rl_transport **out) RL_MUST_CHECK;
+
+/* Bytes read > 0; 0 with *err = OK: nothing now, EOF (in order), TLS (cut without close_notify), RESET, IO. */
+size_t rl_transport_read(struct rl_transport *transport, char *into, size_t n, enum rl_err *err);
+/* Bytes taken (may be fewer than given, then wait for WRITE); on failure 0 and *err. */
+size_t rl_transport_write(struct rl_transport *transport, const struct iovec *iov, int n, enum rl_err *err);
+/* Interest in READ and WRITE. No system call when it does not change. */
+void rl_transport_want(struct rl_transport *transport, bool read, bool write);
+/* Is anything already decrypted waiting inside (no poll event will come for it)? */
+bool rl_transport_pending(const struct rl_transport *transport);
+/* Sends FIN (and close_notify); reading goes on. */
+void rl_transport_shutdown(struct rl_transport *transport);
+/*
+ * Closes: in order, or by RST (`abort`). No event after this; memory goes at the end of the turn. Accepts NULL.
+ * In order, an accepted connection that has just been written to, or has unread input, first lingers in the
+ * background (FIN at once, input dropped for at most two seconds), so that no reset overtakes what was written.
+ */
+void rl_transport_close(struct rl_transport *transport, bool abort);
+
+struct rl_loop *rl_transport_loop(const struct rl_transport *transport);
+int rl_transport_fd(const struct rl_transport *transport);
+enum rl_err rl_transport_reason(const struct rl_transport *transport); /* why it FAILED */
+/* The same for people ("certificate has expired"); never NULL, no secret. */
+const char *rl_transport_detail(const struct rl_transport *transport);
+
+#endif

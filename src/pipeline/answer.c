@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Heads of answers: what passes from a provider (an allow-list), and what the gateway adds. */
+#include "pipeline/request.h"
+
+#include "base/clock.h"
+
+/* A provider's fields that a client may see, beside the media type; a name ending in '-' is a prefix. */
+static const rl_str passing[] = {
+	RL_STR_INIT("x-ratelimit-"),
+	RL_STR_INIT("openai-processing-ms"),
+	RL_STR_INIT("openai-version"),
+	RL_STR_INIT("openai-model"),
+};
+
+static bool passes(const struct rl_header *h)
+{
+	switch (h->field) {
+	case RL_H_CONTENT_TYPE:
+	case RL_H_RETRY_AFTER:
+	case RL_H_RETRY_AFTER_MS:
+		return true;
+	case RL_H_OTHER:
+		break;
+	default:
+		return false;
+	}
+	for (size_t i = 0; i < sizeof passing / sizeof passing[0]; i++) {
+		rl_str p = passing[i];
+		bool prefix = p.p[p.n - 1] == '-';
+
+		if (h->name.n >= p.n && (prefix || h->name.n == p.n) && strncasecmp(h->name.p, p.p, p.n) == 0)
+			return true;
+	}
+	return false;
+}
+
+enum rl_err rl_answer_keep(struct rl_request *rq, struct rl_attempt *attempt, const struct rl_response_head *head)
+{
+	attempt->head.status = head->status;
+	attempt->head.content_length = head->content_length;
+	attempt->head.headers = (struct rl_headers){0};
+	for (uint32_t i = 0; i < head->headers.n; i++) {
+		const struct rl_header *h = &head->headers.v[i];
+
+		if (h->field == RL_H_X_REQUEST_ID && h->value.n <= 256) {
+			attempt->upstream_request_id = rl_arena_dup(&rq->arena, h->value);
+			continue;
+		}
+		if (!passes(h))
+			continue;
+		rl_str value = rl_arena_dup(&rq->arena, h->value);
+		rl_str name = h->field ? rl_field_name(h->field) : rl_arena_dup(&rq->arena, h->name);
+
+		if (!value.p || !name.p || rl_headers_add(&attempt->head.headers, &rq->arena, h->field, name, value))
+			return RL_ERR_NOMEM;
+	}
+	return RL_OK;
+}
+
+static enum rl_err add(struct rl_request *rq, struct rl_headers *headers, rl_str name, rl_str value)
+{
+	return rl_headers_add(headers, &rq->arena, RL_H_OTHER, name, value);
+}
+
+static enum rl_err add_number(struct rl_request *rq, struct rl_headers *headers, rl_str name, uint64_t v)
+{
+	char *digits = rl_arena_alloc(&rq->arena, 24);
+
+	if (!digits)
+		return RL_ERR_NOMEM;
+	char *at = digits + 24;
+	do {
+		*--at = (char)('0' + v % 10);
+		v /= 10;
+	} while (v);
+	return add(rq, headers, name, rl_str_make(at, (size_t)(digits + 24 - at)));
+}
+
+uint64_t rl_answer_overhead_us(const struct rl_request *rq, uint64_t now_us)
+{
+	uint64_t since = rq->body_end_us ? rq->body_end_us : rq->begin_us;
+	uint64_t spent = now_us > since ? now_us - since : 0;
+
+	return spent > rq->waited_us ? spent - rq->waited_us : 0;
+}
+
+enum rl_err rl_answer_common(struct rl_request *rq, struct rl_headers *headers)
+{
+	const struct rl_attempt *served = rq->attempt;
+	enum rl_err err =
+		rl_headers_add(headers, &rq->arena, RL_H_X_REQUEST_ID, rl_field_name(RL_H_X_REQUEST_ID), rq->id);
+
+	if (err || !rq->route || rq->route->kind != RL_ROUTE_INFERENCE)
+		return err;
+	if (served && (rq->committed || rq->pass_error)) {
+		err = add(rq, headers, RL_STR("x-relais-provider"), served->candidate->target->provider->name);
+		/* A client may pin "provider/anything", so a model's name is not always fit for a header. */
+		if (!err && rl_header_value_ok(served->candidate->target->model))
+			err = add(rq, headers, RL_STR("x-relais-model"), served->candidate->target->model);
+		if (!err && served->upstream_request_id.n)
+			err = add(rq, headers, RL_STR("x-relais-upstream-request-id"), served->upstream_request_id);
+	}
+	if (!err)
+		err = add_number(rq, headers, RL_STR("x-relais-attempts"), rq->n_attempts);
+	if (!err)
+		err = add_number(rq, headers, RL_STR("x-relais-overhead-us"), rl_answer_overhead_us(rq, rl_clock_us()));
+	return err;
+}
+
+enum rl_err rl_answer_head(struct rl_request *rq, struct rl_response_head *out)
+{
+	const struct rl_attempt *served = rq->attempt;
+	enum rl_err err = RL_OK;
+
+	*out = (struct rl_response_head){.status = served->status, .content_length = -1};
+	for (uint32_t i = 0; i < served->head.headers.n && !err; i++) {
+		const struct rl_header *h = &served->head.headers.v[i];
+		err = rl_headers_add(&out->headers, &rq->arena, h->field, h->name, h->value);
+	}
+	if (!err && served->reading == RL_READING_STREAM) {
+		err = rl_headers_add(&out->headers, &rq->arena, RL_H_CACHE_CONTROL, rl_field_name(RL_H_CACHE_CONTROL),
+				     RL_STR("no-cache, no-transform"));
+		if (!err)
+			err = add(rq, &out->headers, RL_STR("x-accel-buffering"), RL_STR("no"));
+	}
+	return err ? err : rl_answer_common(rq, &out->headers);
+}

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * AUTH: everything that the head alone decides, before a byte of the body is
+ * read: route, method, loop, caller, media type, declared size.
+ */
+#include "pipeline/request.h"
+
+#include "base/random.h"
+#include "policy/origin_rule.h"
+
+static bool id_ok(rl_str id)
+{
+	if (!id.n || id.n > 128)
+		return false;
+	for (size_t i = 0; i < id.n; i++) {
+		char c = id.p[i];
+		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+		      c == '_' || c == '.' || c == ':'))
+			return false;
+	}
+	return true;
+}
+
+/* Keeps what later steps need of the head, which belongs to the exchange. */
+static bool remember(struct rl_request *rq)
+{
+	const struct rl_request_head *head = &rq->x->head;
+	rl_str asked = rl_headers_value(&head->headers, RL_H_X_REQUEST_ID);
+	char made[RL_ID_LEN + 1];
+
+	if (!id_ok(asked)) {
+		rl_random_id(made);
+		asked = rl_str_make(made, RL_ID_LEN);
+	}
+	rq->id = rl_arena_dup(&rq->arena, asked);
+	rq->method = head->method;
+	rq->path = rl_arena_dup(&rq->arena, rl_str_sub(head->path, 0, 1024));
+	rq->client_addr = rl_trusted_client(&rq->hold->snapshot->trusted, rq->x->peer, &head->headers);
+	return rq->id.p && rq->path.p;
+}
+
+static enum rl_move find_route(struct rl_request *rq)
+{
+	const struct rl_request_head *head = &rq->x->head;
+	const struct rl_route *other;
+
+	rq->route = rl_route_find(head->method, head->path, &other);
+	if (rq->route) {
+		rq->dialect = rl_dialect_find(rq->route->dialect);
+		return RL_MOVE_NEXT;
+	}
+	if (!other)
+		return rl_request_fail(rq, RL_FAULT_BAD_REQUEST, 404, "unknown_url", NULL,
+				       "Unknown request URL: %.*s %.*s. The routes are POST /v1/chat/completions, "
+				       "/v1/completions, /v1/embeddings and GET /v1/models, /v1/models/{id}.",
+				       RL_STR_ARG(rl_method_name(head->method)), RL_STR_ARG(rq->path));
+	rq->own.allow = rl_method_name(other->method);
+	return rl_request_fail(rq, RL_FAULT_BAD_REQUEST, 405, "method_not_allowed", NULL,
+			       "%.*s is not allowed for %.*s; use %.*s.", RL_STR_ARG(rl_method_name(head->method)),
+			       RL_STR_ARG(rq->path), RL_STR_ARG(rl_method_name(other->method)));
+}
+
+/* Our own pseudonym in Via means that a provider's address leads back to us. */
+static bool loops(const struct rl_request *rq)
+{
+	const struct rl_headers *headers = &rq->x->head.headers;
+	rl_str via = rq->worker->gateway->via;
+
+	for (uint32_t i = 0; i < headers->n; i++) {
+		const struct rl_header *h = &headers->v[i];
+		if (h->field == RL_H_VIA && memmem(h->value.p, h->value.n, via.p, via.n))
+			return true;
+	}
+	return false;
+}
+
+static rl_str presented_key(const struct rl_headers *headers)
+{
+	rl_str key = rl_caller_bearer(rl_headers_value(headers, RL_H_AUTHORIZATION));
+
+	return key.n ? key : rl_headers_value(headers, RL_H_X_API_KEY);
+}
+
+static enum rl_move check_caller(struct rl_request *rq)
+{
+	const struct rl_callers *callers = &rq->hold->snapshot->callers;
+	const struct rl_request_head *head = &rq->x->head;
+
+	if (callers->open) {
+		const char *refusal = rl_open_listener_refuses(head, callers->host_bound);
+		return refusal ? rl_request_fail(rq, RL_FAULT_BAD_REQUEST, 403, "forbidden_origin", NULL, "%s", refusal)
+			       : RL_MOVE_NEXT;
+	}
+	rl_str key = presented_key(&head->headers);
+
+	rq->client = rl_callers_find(callers, key);
+	if (!rq->client)
+		return rl_request_fail(rq, RL_FAULT_BAD_REQUEST, 401, "invalid_api_key", NULL,
+				       key.n ? "The API key is not known to this gateway."
+					     : "An API key of this gateway is needed: send it as 'Authorization: "
+					       "Bearer KEY'.");
+	rq->client_name = rl_arena_dup(&rq->arena, rq->client->name);
+	return RL_MOVE_NEXT;
+}
+
+static bool media_is_json(rl_str value)
+{
+	size_t end = rl_str_find(value, ';');
+
+	return rl_str_ieq(rl_str_trim(rl_str_sub(value, 0, end == SIZE_MAX ? value.n : end)),
+			  RL_STR("application/json"));
+}
+
+static enum rl_move check_body_head(struct rl_request *rq)
+{
+	const struct rl_request_head *head = &rq->x->head;
+	uint64_t max = rq->hold->snapshot->config->server.max_body_bytes;
+	rl_str type = rl_headers_value(&head->headers, RL_H_CONTENT_TYPE);
+	rl_str encoding = rl_headers_value(&head->headers, RL_H_CONTENT_ENCODING);
+
+	if (!media_is_json(type))
+		return rl_request_fail(rq, RL_FAULT_BAD_REQUEST, 415, "unsupported_media_type", NULL,
+				       "The Content-Type must be application/json, not '%.*s'.",
+				       (int)(type.n < 100 ? type.n : 100), type.n ? type.p : "");
+	if (encoding.n && !rl_str_ieq(encoding, RL_STR("identity")))
+		return rl_request_fail(rq, RL_FAULT_BAD_REQUEST, 415, "unsupported_content_encoding", NULL,
+				       "Compressed request bodies are not supported; send the body as it is.");
+	if (head->content_length > 0 && (uint64_t)head->content_length > max)
+		return rl_request_fail(rq, RL_FAULT_BAD_REQUEST, 413, "request_too_large", NULL,
+				       "The request body of %lld bytes is larger than the limit of %llu bytes "
+				       "(server.max_body).",
+				       (long long)head->content_length, (unsigned long long)max);
+	return RL_MOVE_NEXT;
+}
+
+/* Fields that go on to a provider, or only to a simulated one. */
+static bool remember_forwarded(struct rl_request *rq)
+{
+	const struct rl_headers *headers = &rq->x->head.headers;
+	struct rl_headers *sim = NULL;
+
+	for (uint32_t i = 0; i < headers->n; i++) {
+		const struct rl_header *h = &headers->v[i];
+
+		if (h->field != RL_H_OTHER)
+			continue;
+		if (rl_str_ieq(h->name, RL_STR("traceparent")))
+			rq->traceparent = rl_arena_dup(&rq->arena, h->value);
+		else if (rl_str_ieq(h->name, RL_STR("tracestate")))
+			rq->tracestate = rl_arena_dup(&rq->arena, h->value);
+		else if (rl_str_ieq(h->name, RL_STR("openai-beta")))
+			rq->beta = rl_arena_dup(&rq->arena, h->value);
+		else if (h->name.n > 6 && strncasecmp(h->name.p, "x-sim-", 6) == 0) {
+			if (!sim && !(sim = RL_NEW(&rq->arena, struct rl_headers)))
+				return false;
+			rl_str name = rl_arena_dup(&rq->arena, h->name), value = rl_arena_dup(&rq->arena, h->value);
+			if (!name.p || !value.p || rl_headers_add(sim, &rq->arena, RL_H_OTHER, name, value))
+				return false;
+		}
+	}
+	rq->sim_headers = sim;
+	return true;
+}
+
+static enum rl_move own_text(struct rl_request *rq, uint16_t status, rl_str text)
+{
+	rq->own = (struct rl_own_answer){.status = status,
+					 .content_type = RL_STR("text/plain; charset=utf-8"),
+					 .body = text};
+	return rl_request_jump(rq, RL_STEP_REPLY);
+}
+
+enum rl_move auth_run(struct rl_request *rq)
+{
+	rq->dialect = rl_dialect_find(RL_STR("openai")); /* for errors before the route is known */
+	if (!remember(rq))
+		return rl_request_fail(rq, RL_FAULT_INTERNAL, 503, "out_of_memory", NULL,
+				       "The gateway is out of memory.");
+	enum rl_move move = find_route(rq);
+
+	if (move != RL_MOVE_NEXT)
+		return move;
+	if (rq->route->kind == RL_ROUTE_HEALTH)
+		return own_text(rq, 200, RL_STR("OK\n"));
+	if (rq->route->kind == RL_ROUTE_READY)
+		return atomic_load(&rq->worker->gateway->draining) ? own_text(rq, 503, RL_STR("draining\n"))
+								   : own_text(rq, 200, RL_STR("ready\n"));
+	if (loops(rq))
+		return rl_request_fail(rq, RL_FAULT_BAD_REQUEST, 508, "loop_detected", NULL,
+				       "This request came back to the gateway that sent it: a provider's base_url "
+				       "points at this gateway.");
+	move = check_caller(rq);
+	if (move != RL_MOVE_NEXT)
+		return move;
+	if (rq->route->kind != RL_ROUTE_INFERENCE)
+		return rl_request_jump(rq, RL_STEP_PLAN);
+	if (!remember_forwarded(rq))
+		return rl_request_fail(rq, RL_FAULT_INTERNAL, 503, "out_of_memory", NULL,
+				       "The gateway is out of memory.");
+	return check_body_head(rq);
+}
+
+enum rl_move auth_wake(struct rl_request *rq, const struct rl_wake_in *in)
+{
+	rl_request_stray(rq, in); /* AUTH never waits */
+}

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * READ: the client's body, whole (it must be replayable until the commit point),
+ * within the limit of one body and the budget of all; then its envelope.
+ *
+ * The budget counts bytes that have come, not lengths that were announced: an
+ * announcement costs its sender nothing. So bodies may fill it that all wait for
+ * their rest; then one of them, `body_ahead`, goes on beyond the budget until its
+ * memory is given back. What is held is at most the budget and one body.
+ */
+#include "pipeline/request.h"
+
+#include "base/clock.h"
+
+#define WAIT_MS 50u        /* between looks at the budget of all bodies */
+#define WAITS_MAX 100u     /* 5 s, then 503 */
+#define BODY_SLACK 64u     /* arena rounding */
+#define SMALL_BYTES 65536u /* an eighth of the budget is kept for bodies up to this */
+
+static uint64_t budget(const struct rl_request *rq)
+{
+	return rq->hold->snapshot->config->server.body_memory_bytes;
+}
+
+static void reserve(struct rl_request *rq, uint64_t n)
+{
+	atomic_fetch_add_explicit(&rq->worker->gateway->body_bytes, n, memory_order_relaxed);
+	rq->body_reserved += n;
+}
+
+static void unreserve(struct rl_request *rq)
+{
+	if (rq->body_reserved)
+		atomic_fetch_sub_explicit(&rq->worker->gateway->body_bytes, rq->body_reserved, memory_order_relaxed);
+	rq->body_reserved = 0;
+	if (atomic_load_explicit(&rq->worker->gateway->body_ahead, memory_order_relaxed) == rq)
+		atomic_store_explicit(&rq->worker->gateway->body_ahead, NULL, memory_order_relaxed);
+}
+
+void rl_body_release(struct rl_request *rq)
+{
+	unreserve(rq);
+	rl_arena_reset(&rq->body_arena);
+	rl_buf_fini(&rq->chunked);
+	rq->body = (rl_str){NULL, 0};
+}
+
+static bool over_budget(struct rl_request *rq)
+{
+	struct rl_gateway *gateway = rq->worker->gateway;
+	int64_t length = rq->x->head.content_length;
+	uint64_t size = length >= 0 ? (uint64_t)length : rq->body.n;
+	const struct rl_cfg_server *limits = &rq->hold->snapshot->config->server;
+	/* Even while one body goes on beyond the budget small ones pass: as much beyond it as that one may need. */
+	uint64_t room = size <= SMALL_BYTES ? budget(rq) + limits->max_body_bytes : budget(rq) - budget(rq) / 8;
+	struct rl_request *ahead = NULL;
+
+	if (atomic_load_explicit(&gateway->body_bytes, memory_order_relaxed) <= room)
+		return false;
+	return !atomic_compare_exchange_strong(&gateway->body_ahead, &ahead, rq) && ahead != rq;
+}
+
+static enum rl_move too_large(struct rl_request *rq)
+{
+	return rl_request_fail(rq, RL_FAULT_BAD_REQUEST, 413, "request_too_large", NULL,
+			       "The request body is larger than the limit of %llu bytes (server.max_body).",
+			       (unsigned long long)rq->hold->snapshot->config->server.max_body_bytes);
+}
+
+/* Nothing is read while the budget of all bodies is used up. */
+static enum rl_move hold_back(struct rl_request *rq)
+{
+	if (rq->body_waits++ >= WAITS_MAX) {
+		enum rl_move move = rl_request_fail(
+			rq, RL_FAULT_OVERLOADED, 503, "gateway_overloaded", NULL,
+			"The gateway holds as many request bodies as it may (server.body_memory); try again.");
+		rq->fault.retry_after_s = 1;
+		return move;
+	}
+	rl_exchange_pause(rq->x);
+	rl_timer_start(rq->worker->loop, &rq->timer, WAIT_MS);
+	return RL_MOVE_WAIT;
+}
+
+static enum rl_move go_on(struct rl_request *rq)
+{
+	rl_exchange_resume(rq->x);
+	rl_exchange_continue(rq->x);
+	return RL_MOVE_WAIT;
+}
+
+enum rl_move read_run(struct rl_request *rq)
+{
+	int64_t length = rq->x->head.content_length;
+
+	if (length >= 0)
+		rl_arena_init(&rq->body_arena, (size_t)length + BODY_SLACK);
+	else
+		rl_buf_init(&rq->chunked, rq->hold->snapshot->config->server.max_body_bytes + 1);
+	return over_budget(rq) ? hold_back(rq) : go_on(rq);
+}
+
+static enum rl_move no_memory(struct rl_request *rq)
+{
+	return rl_request_fail(rq, RL_FAULT_INTERNAL, 503, "out_of_memory", NULL, "The gateway is out of memory.");
+}
+
+static enum rl_move take_known(struct rl_request *rq, rl_str piece)
+{
+	size_t length = (size_t)rq->x->head.content_length;
+
+	if (!rq->body.p) {
+		rq->body.p = rl_arena_alloc(&rq->body_arena, length);
+		rq->body_room = length;
+		if (!rq->body.p)
+			return no_memory(rq);
+	}
+	if (piece.n > rq->body_room - rq->body.n)
+		return too_large(rq); /* cannot be: the framing counts too */
+	memcpy((char *)(uintptr_t)rq->body.p + rq->body.n, piece.p, piece.n);
+	rq->body.n += piece.n;
+	reserve(rq, piece.n);
+	return rq->body.n < length && over_budget(rq) ? hold_back(rq) : RL_MOVE_WAIT;
+}
+
+static enum rl_move take_chunked(struct rl_request *rq, rl_str piece)
+{
+	if (piece.n > rq->hold->snapshot->config->server.max_body_bytes - rq->chunked.n)
+		return too_large(rq);
+	rl_buf_add(&rq->chunked, piece);
+	if (!rl_buf_ok(&rq->chunked))
+		return no_memory(rq);
+	reserve(rq, piece.n);
+	rq->body = rl_buf_str(&rq->chunked);
+	return over_budget(rq) ? hold_back(rq) : RL_MOVE_WAIT;
+}
+
+static enum rl_move take_end(struct rl_request *rq)
+{
+	rl_timer_stop(&rq->timer);
+	rq->bytes_in = rq->body.n;
+	rq->body_end_us = rl_clock_us();
+	if (!rq->body.n)
+		return rl_request_fail(rq, RL_FAULT_BAD_REQUEST, 400, "missing_body", NULL,
+				       "The request has no body; a JSON object is needed.");
+	if (rq->dialect->read_envelope(rq->route->operation, rq->body, &rq->arena, &rq->envelope, &rq->fault))
+		return RL_MOVE_FAIL;
+	/* It may stand in the body, which goes before the account is made. */
+	rq->envelope.model = rl_arena_dup(&rq->arena, rq->envelope.model);
+	return rq->envelope.model.p ? RL_MOVE_NEXT : no_memory(rq);
+}
+
+enum rl_move read_wake(struct rl_request *rq, const struct rl_wake_in *in)
+{
+	switch (in->kind) {
+	case RL_WAKE_BODY:
+		return rq->x->head.content_length >= 0 ? take_known(rq, in->piece) : take_chunked(rq, in->piece);
+	case RL_WAKE_BODY_END:
+		return take_end(rq);
+	case RL_WAKE_TIMER:
+		return over_budget(rq) ? hold_back(rq) : go_on(rq);
+	case RL_WAKE_GONE:
+		return rl_request_left(rq);
+	case RL_WAKE_DRAIN:
+		return RL_MOVE_WAIT;
+	case RL_WAKE_NONE:
+	case RL_WAKE_HEAD:
+	case RL_WAKE_PIECE:
+	case RL_WAKE_READ_END:
+	case RL_WAKE_END:
+	case RL_WAKE_FAILED:
+		break; /* no call is running */
+	}
+	rl_request_stray(rq, in);
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * See preset.h. Addresses are those of each provider's own documentation of its
+ * OpenAI-compatible endpoint; ports are the servers' documented defaults.
+ */
+#include "provider/preset.h"
+
+static const char *const openai_models[] = {"gpt-4o",
+					    "gpt-4o-mini",
+					    "gpt-4.1",
+					    "gpt-4.1-mini",
+					    "gpt-5",
+					    "gpt-5-mini",
+					    "gpt-5-nano",
+					    "text-embedding-3-small",
+					    "text-embedding-3-large",
+					    NULL};
+static const char *const anthropic_models[] = {"claude-haiku-4-5", "claude-sonnet-4-5", "claude-opus-4-5", NULL};
+static const char *const gemini_models[] = {"gemini-2.5-flash", "gemini-2.5-pro", "gemini-2.5-flash-lite", NULL};
+static const char *const deepseek_models[] = {"deepseek-chat", "deepseek-reasoner", NULL};
+static const char *const mistral_models[] = {"mistral-large-latest", "mistral-small-latest", "codestral-latest",
+					     "mistral-embed", NULL};
+static const char *const no_models[] = {NULL};
+
+/* clang-format off */
+#define REMOTE(name, url, env, models) \
+	{RL_STR_INIT(name), RL_STR_INIT("openai"), RL_STR_INIT(url), env, false, models}
+#define LOCAL(name, url) {RL_STR_INIT(name), RL_STR_INIT("openai"), RL_STR_INIT(url), NULL, true, no_models}
+/* clang-format on */
+
+const struct rl_preset rl_presets[] = {
+	REMOTE("openai", "https://api.openai.com/v1", "OPENAI_API_KEY", openai_models),
+	REMOTE("anthropic", "https://api.anthropic.com/v1", "ANTHROPIC_API_KEY", anthropic_models),
+	REMOTE("gemini", "https://generativelanguage.googleapis.com/v1beta/openai", "GEMINI_API_KEY", gemini_models),
+	REMOTE("deepseek", "https://api.deepseek.com/v1", "DEEPSEEK_API_KEY", deepseek_models),
+	REMOTE("mistral", "https://api.mistral.ai/v1", "MISTRAL_API_KEY", mistral_models),
+	REMOTE("groq", "https://api.groq.com/openai/v1", "GROQ_API_KEY", no_models),
+	REMOTE("openrouter", "https://openrouter.ai/api/v1", "OPENROUTER_API_KEY", no_models),
+	REMOTE("moonshot", "https://api.moonshot.ai/v1", "MOONSHOT_API_KEY", no_models),
+	REMOTE("together", "https://api.together.xyz/v1", "TOGETHER_API_KEY", no_models),
+	REMOTE("xai", "https://api.x.ai/v1", "XAI_API_KEY", no_models),
+	LOCAL("ollama", "http://127.0.0.1:11434/v1"),
+	LOCAL("vllm", "http://127.0.0.1:8000/v1"),
+	LOCAL("lmstudio", "http://127.0.0.1:1234/v1"),
+	LOCAL("llamacpp", "http://127.0.0.1:8080/v1"),
+	{.name = {NULL, 0}},
+};
+
+const struct rl_preset *rl_preset_find(rl_str name)
+{
+	for (const struct rl_preset *preset = rl_presets; preset->name.n; preset++)
+		if (rl_str_eq(preset->name, name))
+			return preset;
+	return NULL;
+}

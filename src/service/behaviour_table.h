@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The rows of a behaviour, to be included inside an array of struct rl_schema_row
+ * (scenario.c). Every row is a key of the scenario and, with - for _, the header
+ * x-sim-<key> of a request; docs/simulator.md is made from them. No include guard:
+ * each kind of section has an array of its own that begins with these.
+ */
+/* clang-format off */
+{.key = "status", .type = RL_SCHEMA_INT, B(status), .initial = "200", .min = 200, .max = 599,
+ .doc = "Status of the answer. Anything but 2xx is answered with an error body."},
+{.key = "error_body", .type = RL_SCHEMA_ENUM, B(error_body), .initial = "openai", .words = error_words,
+ .doc = "What an error's body is: the dialect's JSON, a proxy's HTML page, a line of text, nothing, or random bytes."},
+{.key = "error_type", .type = RL_SCHEMA_STRING, B(error_type),
+ .doc = "The error's `type`, in place of the one that goes with the status."},
+{.key = "error_code", .type = RL_SCHEMA_STRING, B(error_code),
+ .doc = "The error's `code`, such as `insufficient_quota`."},
+{.key = "error_message", .type = RL_SCHEMA_STRING, B(error_message), .initial = "The simulator was told to fail.",
+ .doc = "The error's text."},
+{.key = "retry_after", .type = RL_SCHEMA_STRING, B(retry_after), .check = rl_sim_check_header_value,
+ .doc = "A `Retry-After` header with this text as it is (`3`, `0`, `-1`, `1000000000000`, `soon`); `date+5` becomes the HTTP date "
+        "five seconds from now."},
+{.key = "retry_after_ms", .type = RL_SCHEMA_STRING, B(retry_after_ms), .check = rl_sim_check_header_value,
+ .doc = "A `retry-after-ms` header with this text."},
+{.key = "headers", .type = RL_SCHEMA_STRINGS, RL_SCHEMA_MANY(struct sim_behaviour, headers, n_headers),
+ .flags = RL_SCHEMA_ONE_OR_MANY, .max = 64, .check = rl_sim_check_header,
+ .doc = "More headers of the answer, each as `name: value`."},
+{.key = "content_type", .type = RL_SCHEMA_STRING, B(content_type), .check = rl_sim_check_header_value,
+ .doc = "The answer's Content-Type, in place of the right one."},
+{.key = "latency", .type = RL_SCHEMA_CUSTOM, B(latency), .initial = "0ms", .parse = rl_sim_dist_parse, .type_text = "time",
+ .doc = "Time until the head of the answer. `20ms` is fixed, `10ms..50ms` uniform, `100ms/1s` log-normal by median and 99th "
+        "percentile."},
+{.key = "first_token", .type = RL_SCHEMA_CUSTOM, B(first_token), .initial = "0ms", .parse = rl_sim_dist_parse, .type_text = "time",
+ .doc = "Time from the head to the first content event; a whole answer is delayed by it too."},
+{.key = "tokens_per_second", .type = RL_SCHEMA_RATIO, B(tokens_per_second), .initial = "0",
+ .doc = "Pace of the content events; a whole answer takes as long as its tokens would. `0`: at once."},
+{.key = "batch", .type = RL_SCHEMA_INT, B(batch), .initial = "1", .min = 1, .max = 10000,
+ .doc = "Events of a stream that go out in one write."},
+{.key = "tokens", .type = RL_SCHEMA_INT, B(tokens), .initial = "16", .max = 2000000000,
+ .doc = "Length of the answer: its completion tokens, and the content events of its stream. Text of one's own (`content`, the "
+        "model `echo`) has as many as it has words."},
+{.key = "content_bytes", .type = RL_SCHEMA_SIZE, B(content_bytes), .initial = "0", .max = 16777216,
+ .doc = "Length of the answer's text in bytes, cut into `tokens` pieces. `0`: what the tokens come to."},
+{.key = "content", .type = RL_SCHEMA_STRING, B(content),
+ .doc = "The answer's text. Otherwise the model `echo` repeats the last user message, and all others say words drawn from the "
+        "seed."},
+{.key = "tool_call", .type = RL_SCHEMA_STRING, B(tool_call),
+ .doc = "The answer calls the tool of this name in place of text; `*` is the first one that the request offers, if any."},
+{.key = "tool_arguments", .type = RL_SCHEMA_STRING, B(tool_arguments), .initial = "{\"city\":\"Berlin\"}",
+ .doc = "The arguments of that call, as text."},
+{.key = "finish_reason", .type = RL_SCHEMA_STRING, B(finish_reason),
+ .doc = "In place of `stop`, `length` or `tool_calls`, whichever is true."},
+{.key = "usage", .type = RL_SCHEMA_ENUM, B(usage), .initial = "asked", .words = usage_words,
+ .doc = "Whether the answer reports usage: in a stream when the client asked for it, or always, or never."},
+{.key = "prompt_tokens", .type = RL_SCHEMA_INT, B(prompt_tokens), .initial = "0", .max = 1000000000,
+ .doc = "What the usage says of the prompt. `0`: a quarter of its bytes."},
+{.key = "dimensions", .type = RL_SCHEMA_INT, B(dimensions), .initial = "64", .min = 1, .max = 16384,
+ .doc = "Length of an embedding, unless the request says."},
+{.key = "fault", .type = RL_SCHEMA_CUSTOM, B(fault), .initial = "none", .parse = rl_sim_fault_parse, .type_text = "fault",
+ .doc = "What goes wrong: one of the words below, with its number behind a colon."},
+{.key = "stall_for", .type = RL_SCHEMA_DURATION, B(stall_for_ms), .initial = "0s", .max = 86400000,
+ .doc = "How long a `stall` lasts before the answer goes on. `0s`: until the client leaves."},
+{.key = "write_bytes", .type = RL_SCHEMA_INT, B(write_bytes), .initial = "0", .max = 1048576,
+ .doc = "The answer goes out in writes of this many bytes. `0`: as it comes."},
+{.key = "write_gap", .type = RL_SCHEMA_DURATION, B(write_gap_ms), .initial = "0s", .max = 3600000,
+ .doc = "Time between these writes (a trickle), in steps of about 10 ms."},
+{.key = "line_end", .type = RL_SCHEMA_ENUM, B(line_end), .initial = "lf", .words = line_words,
+ .doc = "How the lines of a stream end."},
+{.key = "comments", .type = RL_SCHEMA_BOOL, B(comments), .initial = "false",
+ .doc = "A comment line, as keep-alives are, before each event of a stream."},
+	/* clang-format on */

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The benchmark's own arithmetic, requests and configs: a wrong ruler measures nothing."""
+import json
+import os
+import sys
+from math import comb
+
+import pytest
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(TOP, 'bench'))
+import rig  # noqa: E402  (needs the path above)
+import stats  # noqa: E402  (needs the path above)
+
+
+def test_median():
+    assert stats.median([3, 1, 2]) == 2
+    assert stats.median([4, 1, 3, 2]) == 2.5
+
+
+@pytest.mark.parametrize('n, k', [(5, 5), (10, 9), (20, 15), (30, 20)])
+def test_upper_bound_is_the_order_statistic_of_the_sign_test(n, k):
+    values = [x / 10 for x in range(n, 0, -1)]
+    assert stats.upper_bound(values) == sorted(values)[k - 1]
+    covered = [sum(comb(n, i) for i in range(m)) / 2 ** n for m in (k, k - 1)]
+    assert covered[0] >= 0.95 > covered[1]
+
+
+def test_too_few_rounds_have_no_bound():
+    assert stats.upper_bound([1, 1, 1, 1]) is None
+    assert stats.lower_bound([]) is None
+
+
+def test_lower_bound_mirrors_the_upper_one():
+    values = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
+    assert stats.lower_bound(values) == 2
+
+
+@pytest.mark.parametrize('name', rig.CASES)
+def test_requests_are_json_of_exactly_the_size(name):
+    case = rig.CASES[name]
+    body = case.body()
+    assert len(body) == case.request_bytes
+    assert json.loads(body).get('stream', False) is bool(case.events)
+    head, rest = case.request().split(b'\r\n\r\n', 1)
+    assert rest == body and f'Content-Length: {len(body)}'.encode() in head
+
+
+@pytest.mark.parametrize('peer', rig.PEERS)
+@pytest.mark.parametrize('name', rig.CASES)
+def test_configs_leave_no_name_unfilled(peer, name):
+    template = {'nginx': 'nginx.conf', 'relais': 'relais.yaml'}.get(peer, 'haproxy.cfg')
+    text = rig.read_file(os.path.join(rig.HERE, 'peers', template)).split('\n', 2)[2]
+    values = dict(rig.settings_of(peer, rig.CASES[name]), PORT=1, ORIGIN=2, ADMIN=3, DIR='/dir')
+    for _ in range(2):
+        for key, value in values.items():
+            text = text.replace(f'@{key}@', str(value))
+    assert not [word for word in text.split() if word.startswith('@') and word.endswith('@')]
+
+
+def test_committed_figures_are_there_for_every_case_of_the_gate():
+    figures = json.loads(rig.read_file(os.path.join(rig.HERE, 'gate.json')))
+    assert figures['compiler']
+    for name in rig.CASES:
+        assert figures['cases'][name]['calls'] > 0 and figures['cases'][name]['instructions'] > 0

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of routes: what is found, what is 405, what is nowhere. */
+#include "policy_kit.h"
+
+#include "pipeline/route.h"
+
+static void test_table(void **state)
+{
+	enum { HERE, OTHER, NOWHERE };
+	static const struct {
+		enum rl_method method;
+		const char *path;
+		int where;
+		const char *pattern;
+	} table[] = {
+		{RL_METHOD_POST, "/v1/chat/completions", HERE, "/v1/chat/completions"},
+		{RL_METHOD_POST, "/v1/completions", HERE, "/v1/completions"},
+		{RL_METHOD_POST, "/v1/embeddings", HERE, "/v1/embeddings"},
+		{RL_METHOD_GET, "/v1/models", HERE, "/v1/models"},
+		{RL_METHOD_HEAD, "/v1/models", HERE, "/v1/models"},
+		{RL_METHOD_GET, "/v1/models/gpt-4o", HERE, "/v1/models/{id}"},
+		{RL_METHOD_GET, "/v1/models/org/model%2Fv2", HERE, "/v1/models/{id}"},
+		{RL_METHOD_GET, "/health", HERE, "/health"},
+		{RL_METHOD_HEAD, "/ready", HERE, "/ready"},
+		{RL_METHOD_GET, "/v1/chat/completions", OTHER, "/v1/chat/completions"},
+		{RL_METHOD_HEAD, "/v1/embeddings", OTHER, "/v1/embeddings"},
+		{RL_METHOD_OPTIONS, "/v1/chat/completions", OTHER, "/v1/chat/completions"},
+		{RL_METHOD_OTHER, "/v1/models", OTHER, "/v1/models"},
+		{RL_METHOD_DELETE, "/v1/models/gpt-4o", OTHER, "/v1/models/{id}"},
+		{RL_METHOD_POST, "/health", OTHER, "/health"},
+		{RL_METHOD_POST, "/v1/chat/completions/", NOWHERE, NULL},
+		{RL_METHOD_POST, "/v1//chat/completions", NOWHERE, NULL},
+		{RL_METHOD_POST, "/V1/chat/completions", NOWHERE, NULL},
+		{RL_METHOD_POST, "/v1/chat/completion", NOWHERE, NULL},
+		{RL_METHOD_POST, "/v1/chat%2Fcompletions", NOWHERE, NULL},
+		{RL_METHOD_GET, "/v1/models/", NOWHERE, NULL},
+		{RL_METHOD_GET, "/v1/modelsx", NOWHERE, NULL},
+		{RL_METHOD_GET, "/", NOWHERE, NULL},
+		{RL_METHOD_GET, "/healthz", NOWHERE, NULL},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+		const struct rl_route *other = NULL;
+		const struct rl_route *found = rl_route_find(table[i].method, rl_str_of(table[i].path), &other);
+
+		if ((found != NULL) != (table[i].where == HERE) ||
+		    (!found && (other != NULL) != (table[i].where == OTHER)))
+			fail_msg("row %zu: %s", i, table[i].path);
+		if (table[i].pattern)
+			assert_str((found ? found : other)->pattern, table[i].pattern);
+	}
+}
+
+static void test_rows(void **state)
+{
+	(void)state;
+	for (const struct rl_route *r = rl_routes; r->path.n; r++) {
+		const struct rl_dialect *dialect = rl_dialect_find(r->dialect);
+
+		assert_non_null(dialect);
+		assert_int_equal(r->path.p[0], '/');
+		assert_true(rl_str_starts(r->pattern, r->path)); /* a label that names what it stands for */
+		/* What needs a provider has a path there; only these may be called without a key. */
+		if (r->kind == RL_ROUTE_INFERENCE)
+			assert_true(dialect->path(r->operation).n > 0);
+		assert_int_equal(r->open, r->kind == RL_ROUTE_HEALTH || r->kind == RL_ROUTE_READY);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_table), cmocka_unit_test(test_rows)};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
