@@ -735,6 +735,16 @@ static void write_some(struct rl_conn *conn)
 	drained(conn);
 }
 
+/*
+ * Without an exchange what was sent before the FIN is still read. The transport says HANGUP but once, and reading may be
+ * off when the exchange begins (a pipelined request behind it): so it is remembered.
+ */
+static void heed_hangup(struct rl_conn *conn)
+{
+	if (conn->hung && conn->state == RL_CONN_OPEN && conn->x)
+		rl_conn_fail(conn, RL_ERR_EOF);
+}
+
 static void on_event(void *owner, struct rl_transport *transport, unsigned events)
 {
 	struct rl_conn *conn = owner;
@@ -750,9 +760,8 @@ static void on_event(void *owner, struct rl_transport *transport, unsigned event
 		write_some(conn);
 	if ((events & RL_EV_READ) && conn->state == RL_CONN_OPEN)
 		read_some(conn);
-	/* Without an exchange what was sent before the FIN is still read; the end of it then says the same. */
-	if ((events & RL_EV_HANGUP) && conn->state == RL_CONN_OPEN && conn->x)
-		rl_conn_fail(conn, RL_ERR_EOF);
+	conn->hung |= (events & RL_EV_HANGUP) != 0;
+	heed_hangup(conn);
 }
 
 /* The end of a turn in which something was left to do. */
@@ -765,8 +774,10 @@ static void kick(struct rl_task *task)
 		x->gone_told = true;
 		conn->server->ops->on_gone(&x->pub, conn->gone);
 	}
-	if (conn->state == RL_CONN_OPEN && !conn->blocked)
+	if (conn->state == RL_CONN_OPEN && !conn->blocked) {
 		input(conn, (rl_str){NULL, 0});
+		heed_hangup(conn);
+	}
 	if (conn->state == RL_CONN_CLOSED && !conn->x) {
 		rl_loop_undefer(conn->server->loop, task);
 		conn_free(conn);

@@ -98,6 +98,7 @@ struct rl_conn {
 	bool busy;        /* within codec->on_input */
 	bool blocked;     /* input cannot be taken now */
 	bool reset;       /* close by RST after flushing */
+	bool hung;        /* the client has shut down its side; what it sent before may still be unread */
 	struct rl_buf in; /* bytes not taken yet, from in_at on; no memory when there are none */
 	size_t in_at;
 	struct rl_buf out; /* bytes not sent yet, from out_at on */

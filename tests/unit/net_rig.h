@@ -257,7 +257,7 @@ static inline void *client_main(void *arg)
 
 	rig->client(rig);
 	/* Whatever is open still: the server must let go of all of it. */
-	for (unsigned i = 0; i < 500 && atomic_load(&rig->closed) < rig->connections; i++)
+	for (unsigned i = 0; i < 2000 && atomic_load(&rig->closed) < rig->connections; i++)
 		nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
 	CHECK(rig, atomic_load(&rig->closed) == rig->connections);
 	post(rig, -1, rl_server_abort);
@@ -311,10 +311,11 @@ static inline struct totals run(void (*client)(struct rig *))
 
 /* ---- the client's side ---- */
 
-static inline int dial(struct rig *rig)
+/* A connection on which `first` has been sent (it must fit the socket), with a FIN behind it, before the server sees it. */
+static inline int dial_with(struct rig *rig, rl_str first, bool fin)
 {
 	int pair[2];
-	struct timeval patience = {.tv_sec = 10};
+	struct timeval patience = {.tv_sec = 30};
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 		abort();
@@ -322,8 +323,17 @@ static inline int dial(struct rig *rig)
 	setsockopt(pair[0], SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
 	setsockopt(pair[0], SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
 	rig->connections++;
+	if (first.n && send(pair[0], first.p, first.n, MSG_NOSIGNAL) != (ssize_t)first.n)
+		abort();
+	if (fin)
+		shutdown(pair[0], SHUT_WR);
 	post(rig, pair[1], NULL);
 	return pair[0];
+}
+
+static inline int dial(struct rig *rig)
+{
+	return dial_with(rig, (rl_str){NULL, 0}, false);
 }
 
 static inline void say(int fd, rl_str s)
@@ -399,9 +409,10 @@ static inline unsigned status_of(const char *answer)
 	return strncmp(answer, "HTTP/1.1 ", 9) == 0 ? (unsigned)strtoul(answer + 9, NULL, 10) : 0;
 }
 
+/* Long enough for a machine that is lent to others for seconds. */
 static inline void wait_for(struct rig *rig, atomic_uint *counter, unsigned value)
 {
-	for (unsigned i = 0; i < 500 && atomic_load(counter) < value; i++)
+	for (unsigned i = 0; i < 4000 && atomic_load(counter) < value; i++)
 		nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
 	CHECK(rig, atomic_load(counter) == value);
 }
