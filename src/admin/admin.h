@@ -7,6 +7,7 @@
 #ifndef RL_ADMIN_ADMIN_H
 #define RL_ADMIN_ADMIN_H
 
+#include "net/listener.h"
 #include "observe/metrics.h"
 #include "pipeline/pipeline.h"
 

@@ -3,7 +3,7 @@
 #ifndef RL_APP_BANNER_H
 #define RL_APP_BANNER_H
 
-#include "net/server.h"
+#include "net/listener.h"
 #include "policy/snapshot.h"
 
 void rl_banner_print(const struct rl_snapshot *snapshot, struct rl_listener *const *data, size_t n_data,

@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-#include "net/client.h"
+#include "http/client.h"
 #include "provider/provider.h"
 
 struct fetch {

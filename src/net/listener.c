@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "net/server.h"
+#include "net/listener.h"
 
 #define ACCEPTS_PER_TURN 64u
 #define REST_MS 100u

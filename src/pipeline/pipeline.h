@@ -8,8 +8,8 @@
 
 #include <stdatomic.h>
 
-#include "net/client.h"
-#include "net/server.h"
+#include "http/client.h"
+#include "http/server.h"
 #include "observe/sink.h"
 #include "policy/snapshot.h"
 

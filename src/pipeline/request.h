@@ -9,7 +9,7 @@
 #ifndef RL_PIPELINE_REQUEST_H
 #define RL_PIPELINE_REQUEST_H
 
-#include "net/sse.h"
+#include "http/sse.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/route.h"
 #include "policy/plan.h"

@@ -4,7 +4,7 @@
 #define RL_PIPELINE_ROUTE_H
 
 #include "dialect/dialect.h"
-#include "net/head.h"
+#include "http/head.h"
 
 enum rl_route_kind {
 	RL_ROUTE_INFERENCE = 0, /* to a provider */

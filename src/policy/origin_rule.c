@@ -2,7 +2,7 @@
 /* See origin_rule.h. */
 #include "policy/origin_rule.h"
 
-#include "net/h1_parse.h"
+#include "http/h1_parse.h"
 
 static rl_str host_of(rl_str authority)
 {

@@ -7,7 +7,7 @@
 #ifndef RL_POLICY_ORIGIN_RULE_H
 #define RL_POLICY_ORIGIN_RULE_H
 
-#include "net/head.h"
+#include "http/head.h"
 
 /* "localhost", "x.localhost", 127.0.0.0/8, [::1], with or without a port. */
 bool rl_authority_is_loopback(rl_str authority);

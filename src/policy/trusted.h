@@ -9,7 +9,7 @@
 
 #include "base/arena.h"
 #include "loop/dns.h"
-#include "net/head.h"
+#include "http/head.h"
 
 struct rl_cidr {
 	unsigned char bytes[16]; /* IPv4 as ::ffff:a.b.c.d */

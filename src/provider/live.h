@@ -15,7 +15,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/map.h"
-#include "net/client.h"
+#include "http/client.h"
 
 /* One target (provider and model, or provider alone for models not configured). */
 struct rl_target_live {

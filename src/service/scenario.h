@@ -10,7 +10,7 @@
 #define RL_SERVICE_SCENARIO_H
 
 #include "base/secret.h"
-#include "net/head.h"
+#include "http/head.h"
 #include "service/behaviour.h"
 #include "service/simulator.h"
 

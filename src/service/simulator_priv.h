@@ -9,7 +9,8 @@
 #define RL_SERVICE_SIMULATOR_PRIV_H
 
 #include "dialect/dialect.h"
-#include "net/server.h"
+#include "http/server.h"
+#include "net/listener.h"
 #include "service/ledger.h"
 #include "service/scenario.h"
 

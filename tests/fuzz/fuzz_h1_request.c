@@ -14,9 +14,9 @@
 #include <llhttp.h>
 
 #include "base/random.h"
-#include "net/h1_chunked.h"
-#include "net/h1_parse.h"
-#include "net/server.h"
+#include "http/h1_chunked.h"
+#include "http/h1_parse.h"
+#include "http/server.h"
 #include "net/transport.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

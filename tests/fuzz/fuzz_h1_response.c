@@ -12,7 +12,7 @@
 #include <stdlib.h>
 
 #include "base/arena.h"
-#include "net/client.h"
+#include "http/client.h"
 #include "net/transport.h"
 
 #define CHECK(condition)          \

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the server must refuse, and what it must not be misled by: every case of FAULTS A about requests is a row here. */
-#include "net_rig.h"
+#include "http_rig.h"
 
 /* ---- FAULTS A ---- */
 
@@ -47,7 +47,7 @@ static const struct {
 	ROW("POST / HTTP/1.1\r\n" H "Content-Length: 9223372036854775808\r\n\r\nab", 400),
 	ROW("POST / HTTP/1.1\r\n" H "Content-Length: 000000000000000000002\r\n\r\nab", 400),
 	ROW("POST / HTTP/1.1\r\n" H "Content-Length : 2\r\n\r\nab", 400),
-	/* 4, 5, 6: chunks (the whole list is in test_net_head) */
+	/* 4, 5, 6: chunks (the whole list is in test_http_head) */
 	ROW("POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n0x5\r\nhello\r\n0\r\n\r\n", 400),
 	ROW("POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n5\r\nhelloX\r\n0\r\n\r\n", 400),
 	ROW("POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n5\nhello\n0\n\n", 400),

@@ -3,8 +3,8 @@
  * The heads of requests and answers (RFC 9110), without a trace of which HTTP
  * version carried them: what lies above net sees only these.
  */
-#ifndef RL_NET_HEAD_H
-#define RL_NET_HEAD_H
+#ifndef RL_HTTP_HEAD_H
+#define RL_HTTP_HEAD_H
 
 #include "base/arena.h"
 #include "base/err.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* See h1_chunked.h. A byte at a time through the framing, which is small; whole slices through the data. */
-#include "net/h1_chunked.h"
+#include "http/h1_chunked.h"
 
-#include "net/head.h"
+#include "http/head.h"
 
 enum state {
 	SIZE,

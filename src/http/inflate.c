@@ -4,7 +4,7 @@
  * "deflate" (servers disagree about it, so the first two bytes decide), gzip
  * members one after the other, and the caps.
  */
-#include "net/inflate.h"
+#include "http/inflate.h"
 
 #include <assert.h>
 #include <stdlib.h>

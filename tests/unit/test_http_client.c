@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The client: what is written, what answers mean, which are refused, when a connection serves again. */
-#include "net_client_kit.h"
+#include "http_client_kit.h"
 
 /* ---- good answers ---- */
 

@@ -8,8 +8,8 @@
 #include <cmocka.h>
 
 #include "base/buf.h"
-#include "net/h1_chunked.h"
-#include "net/h1_parse.h"
+#include "http/h1_chunked.h"
+#include "http/h1_parse.h"
 
 static void every_field_is_found(void **state)
 {

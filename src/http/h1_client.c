@@ -19,8 +19,8 @@
 #include <llhttp.h>
 #include <stdlib.h>
 
-#include "net/client_priv.h"
-#include "net/h1_parse.h"
+#include "http/client_priv.h"
+#include "http/h1_parse.h"
 
 #define INTERIM_MAX 16u
 #define HEADERS_MAX 256u

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The client: time-outs, cancelling, back-pressure, the cap on connections, decoding. */
-#include "net_client_kit.h"
+#include "http_client_kit.h"
 
 #include <zlib.h>
 

@@ -4,7 +4,7 @@
  * by its length first: no length has more than five names of the table, so that a
  * request of twenty headers costs about as many comparisons.
  */
-#include "net/head.h"
+#include "http/head.h"
 
 #include <assert.h>
 #ifdef __SSE2__

@@ -16,14 +16,14 @@
  * Everything but origins is of one loop. Nothing is freed inside a callback: ended
  * calls, connections and openings go to the pool's graves, emptied at the turn's end.
  */
-#ifndef RL_NET_CLIENT_PRIV_H
-#define RL_NET_CLIENT_PRIV_H
+#ifndef RL_HTTP_CLIENT_PRIV_H
+#define RL_HTTP_CLIENT_PRIV_H
 
 #include <pthread.h>
 
 #include "base/buf.h"
-#include "net/client.h"
-#include "net/inflate.h"
+#include "http/client.h"
+#include "http/inflate.h"
 #include "net/transport.h"
 
 struct rl_run;

@@ -12,7 +12,7 @@
 
 #include "base/clock.h"
 #include "base/random.h"
-#include "net/sse.h"
+#include "http/sse.h"
 
 /* What a stream came out as, written down so that two runs can be compared. */
 struct transcript {

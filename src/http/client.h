@@ -11,14 +11,14 @@
  * A reused connection that turns out dead before a byte of the answer came is
  * replaced once by a fresh one when `replayable`, without the owner noticing.
  */
-#ifndef RL_NET_CLIENT_H
-#define RL_NET_CLIENT_H
+#ifndef RL_HTTP_CLIENT_H
+#define RL_HTTP_CLIENT_H
 
 #include <stdatomic.h>
 
 #include "loop/dns.h"
 #include "loop/loop.h"
-#include "net/head.h"
+#include "http/head.h"
 #include "net/tls.h"
 
 struct rl_origin; /* counted; thread-safe */

@@ -8,7 +8,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "net/client_priv.h"
+#include "http/client_priv.h"
 
 struct rl_opening {
 	struct rl_run *run; /* NULL: buried */

@@ -5,7 +5,7 @@
  * request for the same; it remains the judge in tests/fuzz/fuzz_h1_request.c, where whatever is taken here must be
  * taken by it too, as the same fields. Then the fields that decide about framing and identity are judged together.
  */
-#include "net/h1_parse.h"
+#include "http/h1_parse.h"
 
 #include <assert.h>
 

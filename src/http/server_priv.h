@@ -7,11 +7,11 @@
  * A connection's struct lives until its transport is closed and its exchange has
  * been ended by the owner, whichever comes later; it is freed at the end of a turn.
  */
-#ifndef RL_NET_SERVER_PRIV_H
-#define RL_NET_SERVER_PRIV_H
+#ifndef RL_HTTP_SERVER_PRIV_H
+#define RL_HTTP_SERVER_PRIV_H
 
-#include "net/h1_chunked.h"
-#include "net/server.h"
+#include "http/h1_chunked.h"
+#include "http/server.h"
 #include "net/transport.h"
 
 #define RL_DRAIN_MAX_BYTES 65536u /* of a request body whose answer is already out; more closes the connection */

@@ -8,13 +8,13 @@
  * once by rl_exchange_reply, rl_exchange_end or rl_exchange_abort, after which the
  * pointer is gone. Callbacks never come from inside a call of the owner's.
  */
-#ifndef RL_NET_SERVER_H
-#define RL_NET_SERVER_H
+#ifndef RL_HTTP_SERVER_H
+#define RL_HTTP_SERVER_H
 
 #include "base/buf.h"
 #include "loop/dns.h"
 #include "loop/loop.h"
-#include "net/head.h"
+#include "http/head.h"
 #include "net/tls.h"
 
 struct rl_exchange {
@@ -113,17 +113,5 @@ void rl_exchange_abort(struct rl_exchange *x, bool reset);
  * made. After the first call only raw writes and rl_exchange_abort are allowed.
  */
 void rl_exchange_raw(struct rl_exchange *x, rl_str bytes);
-
-/* A listening socket; lives in the acceptor's loop. */
-struct rl_listener;
-/* Called for each accepted descriptor, which is the callee's. */
-typedef void (*rl_accept_f)(void *arg, struct rl_listener *listener, int fd, const struct rl_addr *peer);
-/* "host:port", port 0 picks one. An occupied port is RL_ERR_BUSY. *why names the system's reason. Not yet accepting. */
-enum rl_err rl_listener_open(struct rl_loop *loop, rl_str address, rl_accept_f on_accept, void *arg,
-			     struct rl_listener **out, const char **why) RL_MUST_CHECK;
-/* Pauses (descriptor shortage, full) and resumes accepting; starts paused. Out of descriptors pauses by itself for a while. */
-void rl_listener_accepting(struct rl_listener *listener, bool on);
-const struct rl_addr *rl_listener_addr(const struct rl_listener *listener);
-void rl_listener_close(struct rl_listener *listener); /* accepts NULL */
 
 #endif

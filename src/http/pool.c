@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
-#include "net/client_priv.h"
+#include "http/client_priv.h"
 
 #define FREE_RUNS_MAX 256u
 #define KEEP_REQUEST_BYTES 16384u /* of a request's head buffer, between calls */

@@ -6,7 +6,7 @@
  * Bytes that cannot be taken are kept (one read's worth), and only then reading is switched off. All that tells an
  * owner of bad news comes from `kick`, at the end of the turn, so that no callback comes from inside a call.
  */
-#include "net/server_priv.h"
+#include "http/server_priv.h"
 
 #include <assert.h>
 #include <linux/sockios.h>

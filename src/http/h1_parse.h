@@ -4,10 +4,10 @@
  * on top of it every rule whose neglect has let requests be smuggled: one Host,
  * one length, one framing, one authority. Pure: bytes in, head or refusal out.
  */
-#ifndef RL_NET_H1_PARSE_H
-#define RL_NET_H1_PARSE_H
+#ifndef RL_HTTP_H1_PARSE_H
+#define RL_HTTP_H1_PARSE_H
 
-#include "net/head.h"
+#include "http/head.h"
 
 /* How a request must be answered that cannot be served. */
 struct rl_h1_refusal {

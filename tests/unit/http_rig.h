@@ -23,7 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "net/server.h"
+#include "http/server.h"
 
 #define BYE "GET /bye HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 #define HUGE_TIME_MS 60000u

@@ -6,8 +6,8 @@
  * around sizes, no bare LF, at most 16 digits, no quoted string across a line's
  * end, bounded extensions and trailers (both dropped).
  */
-#ifndef RL_NET_H1_CHUNKED_H
-#define RL_NET_H1_CHUNKED_H
+#ifndef RL_HTTP_H1_CHUNKED_H
+#define RL_HTTP_H1_CHUNKED_H
 
 #include "base/err.h"
 #include "base/slice.h"

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "net/client_priv.h"
+#include "http/client_priv.h"
 
 #define MAX_REQUEST_HEAD_BYTES (1u << 20)
 #define MAX_HEAD_DEFAULT 65536u

@@ -14,7 +14,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#include "net/client_priv.h"
+#include "http/client_priv.h"
 
 /* ---- TLS contexts, one for each trust store in use ---- */
 

@@ -7,8 +7,8 @@
  * Use: feed a piece, take the output with next until AGAIN. Whoever must stop in
  * between calls hold, which copies what is left of the piece.
  */
-#ifndef RL_NET_INFLATE_H
-#define RL_NET_INFLATE_H
+#ifndef RL_HTTP_INFLATE_H
+#define RL_HTTP_INFLATE_H
 
 #include <stdint.h>
 

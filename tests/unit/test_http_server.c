@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The server's service: framing, pipelining, cuts, early answers, clients that leave or are slow, draining; listeners. */
-#include "net_rig.h"
+#include "http_rig.h"
+#include "net/listener.h"
 
 /* ---- plain service ---- */
 

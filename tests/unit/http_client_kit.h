@@ -29,7 +29,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
-#include "net/client.h"
+#include "http/client.h"
 
 /* ---- the provider ---- */
 

@@ -12,7 +12,7 @@
 
 #include "base/buf.h"
 #include "base/random.h"
-#include "net/inflate.h"
+#include "http/inflate.h"
 
 #define GZIP 31
 #define ZLIB 15

@@ -7,8 +7,8 @@
 #include <assert.h>
 
 #include "base/clock.h"
-#include "net/h1_parse.h"
-#include "net/server_priv.h"
+#include "http/h1_parse.h"
+#include "http/server_priv.h"
 
 #define EMPTY_LINES_MAX 2u    /* before a request line (RFC 9112 §2.2) */
 #define HEAD_FIXED_BYTES 256u /* of an answer's head: status line, date, framing, connection */

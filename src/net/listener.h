@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A listening socket, of the acceptor's loop. One socket per address, exclusive: no
+ * SO_REUSEPORT, so that a second process on the same port is an error and not a
+ * silent sharer. What it accepts is non-blocking and belongs to the callback.
+ */
+#ifndef RL_NET_LISTENER_H
+#define RL_NET_LISTENER_H
+
+#include "loop/dns.h"
+#include "loop/loop.h"
+
+struct rl_listener;
+/* Called for each accepted descriptor, which is the callee's. */
+typedef void (*rl_accept_f)(void *arg, struct rl_listener *listener, int fd, const struct rl_addr *peer);
+/* "host:port", port 0 picks one. An occupied port is RL_ERR_BUSY. *why names the system's reason. Not yet accepting. */
+enum rl_err rl_listener_open(struct rl_loop *loop, rl_str address, rl_accept_f on_accept, void *arg,
+			     struct rl_listener **out, const char **why) RL_MUST_CHECK;
+/* Pauses (descriptor shortage, full) and resumes accepting; starts paused. Out of descriptors pauses by itself for a while. */
+void rl_listener_accepting(struct rl_listener *listener, bool on);
+const struct rl_addr *rl_listener_addr(const struct rl_listener *listener);
+void rl_listener_close(struct rl_listener *listener); /* accepts NULL */
+
+#endif
