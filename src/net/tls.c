@@ -298,6 +298,16 @@ static const struct rl_filter tls_filter = {
 	.fini = tls_fini,
 };
 
+rl_str rl_transport_alpn(const struct rl_transport *t)
+{
+	const unsigned char *name = NULL;
+	unsigned n = 0;
+
+	if (t->ssl)
+		SSL_get0_alpn_selected(t->ssl, &name, &n);
+	return rl_str_make((const char *)name, n);
+}
+
 static enum rl_err attach(struct rl_transport *t, SSL_CTX *ctx)
 {
 	BIO *bio = BIO_new(bio_method);

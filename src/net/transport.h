@@ -50,6 +50,8 @@ void rl_transport_shutdown(struct rl_transport *transport);
  */
 void rl_transport_close(struct rl_transport *transport, bool abort);
 
+/* The protocol that TLS agreed on (ALPN, RFC 7301), such as "h2"; empty without TLS or agreement. Once READY. */
+rl_str rl_transport_alpn(const struct rl_transport *transport);
 struct rl_loop *rl_transport_loop(const struct rl_transport *transport);
 int rl_transport_fd(const struct rl_transport *transport);
 enum rl_err rl_transport_reason(const struct rl_transport *transport); /* why it FAILED */
