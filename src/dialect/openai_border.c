@@ -523,7 +523,8 @@ static void set_error(rl_str body, struct rl_glance *out)
 	out->fault_class = rl_openai_classify(200, body);
 }
 
-enum rl_err rl_openai_glance_event(enum rl_operation op, rl_str event_name, rl_str data, struct rl_glance *out)
+enum rl_err rl_openai_glance_event(enum rl_operation op, rl_str event_name, rl_str data, struct rl_json_memo *memo,
+				   struct rl_glance *out)
 {
 	struct rl_json_span spans[T_COUNT];
 	size_t n = 0;
@@ -534,7 +535,7 @@ enum rl_err rl_openai_glance_event(enum rl_operation op, rl_str event_name, rl_s
 		out->done = true;
 		return RL_OK;
 	}
-	if (rl_json_scan(data, top_keys, T_DATA, RL_JSON_LAX, spans, NULL))
+	if (rl_json_scan_like(data, top_keys, T_DATA, RL_JSON_LAX, spans, memo))
 		return RL_ERR_SYNTAX;
 	if (rl_openai_truthy(rl_json_span_text(data, &spans[T_ERROR])) || rl_str_eq(event_name, RL_STR("error"))) {
 		set_error(data, out);

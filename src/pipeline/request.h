@@ -154,6 +154,7 @@ struct rl_request {
 	struct rl_buf held; /* of the answer, before the commit point */
 	struct rl_sse sse;
 	bool sse_used;
+	struct rl_json_memo memo; /* what the events of this stream begin with */
 
 	/* RELAY */
 	bool committed, whole, content_seen, finish_seen, done_seen, paused;

@@ -313,6 +313,32 @@ static void check_accepted(rl_str text, yyjson_doc *doc, const struct rl_json_sp
 	CHECK(memcmp(again, spans, sizeof again) == 0);
 }
 
+/* What a memo knows of the texts before must not change what is found in this one. */
+static void check_memo(rl_str text, const struct rl_json_span *spans, enum rl_err wanted, unsigned dice)
+{
+	struct rl_json_memo memo = {.n = 0};
+	struct rl_json_span again[N_KEYS], plain[N_KEYS];
+	char *other = malloc(text.n + 1);
+
+	CHECK(other);
+	memcpy(other, text.n ? text.p : "", text.n);
+	for (unsigned i = 0; i < 3; i++) {
+		CHECK(rl_json_scan_like(text, keys, N_KEYS, RL_JSON_LAX, again, &memo) == wanted);
+		CHECK(memcmp(again, spans, sizeof again) == 0);
+		if (!text.n)
+			break;
+		/* The same text but for a byte, or shorter. */
+		size_t at = (dice >> (8 * i)) % text.n;
+		rl_str changed = rl_str_make(other, dice & 1 ? text.n : at);
+
+		other[at] = "\"{}[],: 0tn\\"[(dice >> (4 * i)) % 12];
+		enum rl_err err = rl_json_scan(changed, keys, N_KEYS, RL_JSON_LAX, plain, NULL);
+		CHECK(rl_json_scan_like(changed, keys, N_KEYS, RL_JSON_LAX, again, &memo) == err);
+		CHECK(memcmp(again, plain, sizeof again) == 0);
+	}
+	free(other);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	rl_str text = rl_str_make(data, size);
@@ -329,6 +355,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	enum rl_err whole = rl_json_scan(text, NULL, 0, RL_JSON_WHOLE_SURROGATES, NULL, NULL);
 	enum rl_err read = rl_json_doc_read(text, RL_JSON_DOC_PLAIN, &arena, &ours, NULL);
 
+	check_memo(text, spans, lax, dice ^ dice >> 13);
 	CHECK(read == whole && (read == RL_OK) == (ours != NULL));
 	if (whole != RL_ERR_LIMIT)
 		CHECK((whole == RL_OK) == (doc != NULL));

@@ -200,6 +200,7 @@ static void fuzz_stream(enum rl_operation op, rl_str text)
 {
 	struct rl_decoder codec;
 	struct rl_glance glance;
+	struct rl_json_memo memo = {.n = 0};
 	struct pass pass;
 	rl_str rest = text;
 
@@ -209,7 +210,7 @@ static void fuzz_stream(enum rl_operation op, rl_str text)
 	while (rest.p) {
 		rl_str data = rl_str_cut(&rest, '\n');
 
-		(void)dialect->glance_event(op, RL_STR(""), data, &glance);
+		(void)dialect->glance_event(op, RL_STR(""), data, &memo, &glance);
 		if (dialect->decode_event(op, &codec, RL_STR(""), data, &arena, pass_on, &pass))
 			break;
 	}
@@ -219,7 +220,7 @@ static void fuzz_stream(enum rl_operation op, rl_str text)
 
 		CHECK(blank.n == 0 && rl_str_starts(line, RL_STR("data: ")));
 		line = rl_str_sub(line, 6, SIZE_MAX);
-		CHECK(dialect->glance_event(op, RL_STR(""), line, &glance) == RL_OK);
+		CHECK(dialect->glance_event(op, RL_STR(""), line, &memo, &glance) == RL_OK);
 	}
 	rl_encoder_fini(&pass.codec);
 	rl_buf_fini(&pass.out);

@@ -2,11 +2,13 @@
 /* The OpenAI border on the way back: what an event or an answer is, its usage, its errors. */
 #include "test_dialect_help.h"
 
+static struct rl_json_memo memo; /* one for all: no event may be judged by those before it */
+
 static struct rl_glance event(const char *data)
 {
 	struct rl_glance glance;
 
-	if (openai()->glance_event(RL_OP_CHAT, RL_STR(""), rl_str_of(data), &glance) != RL_OK)
+	if (openai()->glance_event(RL_OP_CHAT, RL_STR(""), rl_str_of(data), &memo, &glance) != RL_OK)
 		fail_msg("not accepted: %s", data);
 	return glance;
 }
@@ -142,7 +144,7 @@ static void broken_events(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof broken / sizeof broken[0]; i++)
-		if (openai()->glance_event(RL_OP_CHAT, RL_STR(""), rl_str_of(broken[i]), &g) != RL_ERR_SYNTAX)
+		if (openai()->glance_event(RL_OP_CHAT, RL_STR(""), rl_str_of(broken[i]), &memo, &g) != RL_ERR_SYNTAX)
 			fail_msg("%s", broken[i]);
 }
 
@@ -161,7 +163,7 @@ static void errors_in_events(void **state)
 	assert_int_equal(event("{\"error\":{\"type\":\"invalid_request_error\",\"message\":\"x\"}}").fault_class,
 			 RL_FAULT_BAD_REQUEST);
 	assert_int_equal(openai()->glance_event(RL_OP_CHAT, RL_STR("error"), RL_STR("{\"code\":503,\"message\":\"x\"}"),
-						&g),
+						&memo, &g),
 			 RL_OK);
 	assert_true(g.error);
 	assert_int_equal(g.fault_class, RL_FAULT_OVERLOADED);

@@ -12,6 +12,8 @@
 
 #include "base/clock.h"
 #include "base/random.h"
+#include <stdio.h>
+
 #include "http/sse.h"
 
 /* What a stream came out as, written down so that two runs can be compared. */
@@ -256,6 +258,32 @@ static void all_short_streams(void **state)
 	transcript_fini(&cut);
 }
 
+/* Every end of a line of data: the short way, taken where the event is whole, and the long way agree. */
+static void all_ends_of_data(void **state)
+{
+	static const char alphabet[] = {'\r', '\n', ':', ' ', 'x'};
+	struct transcript whole, cut;
+	char stream[32];
+
+	(void)state;
+	transcript_init(&whole);
+	transcript_init(&cut);
+	for (unsigned code = 0; code < 15625; code++) {
+		size_t n = (size_t)snprintf(stream, sizeof stream, ": a\n\ndata:");
+
+		for (unsigned i = 0, v = code; i < 6; i++, v /= 5)
+			stream[n++] = alphabet[v % 5];
+		memcpy(stream + n, "\n\ndata: y", 9);
+		rl_str s = rl_str_make(stream, n + 9);
+		run(&whole, s, 0, s.n, NULL, 16);
+		run(&cut, s, 1, 1, NULL, 16);
+		assert_true(rl_str_eq(rl_buf_str(&cut.text), rl_buf_str(&whole.text)));
+		assert_true(rl_str_eq(rl_buf_str(&cut.raw), rl_buf_str(&whole.raw)));
+	}
+	transcript_fini(&whole);
+	transcript_fini(&cut);
+}
+
 static void a_whole_event_is_not_copied(void **state)
 {
 	static const char stream[] = "event: a\ndata: one\n\ndata: two\n\n";
@@ -352,6 +380,7 @@ int main(void)
 		cmocka_unit_test(the_rules),
 		cmocka_unit_test(cut_everywhere),
 		cmocka_unit_test(all_short_streams),
+		cmocka_unit_test(all_ends_of_data),
 		cmocka_unit_test(a_whole_event_is_not_copied),
 		cmocka_unit_test(an_event_of_lone_cr_is_not_held_back),
 		cmocka_unit_test(too_long_is_refused),
