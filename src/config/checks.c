@@ -229,6 +229,9 @@ void rl_check_provider(struct rl_schema_cx *cx, void *object)
 		finish_keys(cx, provider);
 	else
 		finish_api_key(cx, provider);
+	if ((provider->client_certificate.n > 0) != (provider->client_key.n > 0))
+		rl_schema_fail(cx, provider->client_key.n ? "client_key" : "client_certificate",
+			       "client_certificate and client_key belong together");
 	check_set_and_removed(cx, "headers", provider->headers_set, provider->n_headers_set, provider->headers_remove,
 			      provider->n_headers_remove, true);
 	check_set_and_removed(cx, "body", provider->body_set, provider->n_body_set, provider->body_remove,

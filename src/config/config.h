@@ -88,8 +88,9 @@ struct rl_cfg_provider {
 	size_t n_body_remove;
 	rl_str *models; /* ids known without asking the provider */
 	size_t n_models;
-	rl_str ca_file;    /* instead of the system's */
-	bool stream_usage; /* ask streams for usage (default yes) */
+	rl_str ca_file;                        /* instead of the system's */
+	rl_str client_certificate, client_key; /* PEM files; both or none */
+	bool stream_usage;                     /* ask streams for usage (default yes) */
 	struct rl_cfg_timeouts timeouts;
 	uint32_t max_fails; /* 0 = never marked down */
 	uint64_t fail_timeout_ms;

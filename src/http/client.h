@@ -27,10 +27,10 @@ struct rl_origin_spec {
 	bool https;
 	rl_str host; /* name or literal, no brackets */
 	uint16_t port;
-	rl_str ca_file;
-	uint32_t max_connections; /* 0: unlimited; whole process */
-	uint32_t max_idle;        /* whole process */
-	uint64_t idle_ms;         /* how long an idle connection is kept, 60 s */
+	struct rl_tls_client_spec tls; /* where https */
+	uint32_t max_connections;      /* 0: unlimited; whole process */
+	uint32_t max_idle;             /* whole process */
+	uint64_t idle_ms;              /* how long an idle connection is kept, 60 s */
 };
 /* One reference to the caller; *why on failure (TLS). Text is copied. */
 enum rl_err rl_origin_new(const struct rl_origin_spec *spec, struct rl_origin **out, const char **why) RL_MUST_CHECK;

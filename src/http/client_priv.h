@@ -211,6 +211,7 @@ struct rl_origin {
 	rl_str authority; /* as Host needs it: port where not the scheme's, IPv6 in brackets */
 	struct rl_tls_client *tls;
 	struct rl_tls_shared *tls_shared;
+	struct rl_tls_sessions *tls_sessions;
 	pthread_mutex_t lock;
 	struct rl_waiter *first, *last;
 	struct rl_place *places;

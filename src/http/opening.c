@@ -88,8 +88,12 @@ static void connect_to(struct rl_opening *opening)
 	conn->run = run;
 	conn->idle_ms = origin->idle_ms;
 	rl_timer_init(&conn->timer, rl_conn_on_idle_timer);
-	enum rl_err err = rl_transport_connect(place->pool->loop, opening->query.addrs, opening->query.n_addrs,
-					       origin->tls, origin->host, on_event, conn, &conn->transport);
+	const struct rl_transport_target target = {.addrs = opening->query.addrs,
+						   .n_addrs = opening->query.n_addrs,
+						   .tls = origin->tls,
+						   .host = origin->host,
+						   .sessions = origin->tls_sessions};
+	enum rl_err err = rl_transport_connect(place->pool->loop, &target, on_event, conn, &conn->transport);
 
 	if (err != RL_OK) {
 		conn->codec->conn_free(conn);

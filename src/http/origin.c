@@ -16,52 +16,68 @@
 
 #include "http/client_priv.h"
 
-/* ---- TLS contexts, one for each trust store in use ---- */
+/* ---- TLS contexts, one for each trust store and identity in use ---- */
+
+#define TLS_KEY_BYTES_MAX 65536u
 
 struct rl_tls_shared {
 	struct rl_tls_shared *next;
 	struct rl_tls_client *tls;
 	unsigned refs;
-	size_t n;
-	char ca_file[];
+	struct rl_buf key;
 };
 
 static pthread_mutex_t tls_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct rl_tls_shared *tls_list;
 
-static enum rl_err tls_make(rl_str ca_file, struct rl_tls_shared **out, const char **why)
+static void tls_free(struct rl_tls_shared *shared)
 {
-	struct rl_tls_shared *shared = calloc(1, sizeof *shared + ca_file.n + 1);
+	rl_tls_client_free(shared->tls);
+	rl_buf_fini(&shared->key);
+	free(shared);
+}
 
-	if (!shared)
-		return RL_ERR_NOMEM;
-	if (ca_file.n)
-		memcpy(shared->ca_file, ca_file.p, ca_file.n);
-	shared->n = ca_file.n;
-	enum rl_err err = rl_tls_client_new(ca_file, &shared->tls, why);
+/* Takes over `fresh`, which has its key only. */
+static enum rl_err tls_make(struct rl_tls_shared *fresh, const struct rl_tls_client_spec *spec, const char **why)
+{
+	enum rl_err err = rl_tls_client_new(spec, &fresh->tls, why);
 
 	if (err != RL_OK) {
-		free(shared);
+		tls_free(fresh);
 		return err;
 	}
-	shared->next = tls_list;
-	tls_list = shared;
-	*out = shared;
+	fresh->next = tls_list;
+	tls_list = fresh;
 	return RL_OK;
 }
 
-/* A context costs megabytes: it is made at the first https origin and shared by all with the same store. */
-static enum rl_err tls_get(rl_str ca_file, struct rl_tls_shared **out, const char **why)
+/*
+ * A context costs megabytes: it is made at the first https origin and shared by all with the same files. Files that
+ * have been renewed are read into another one, while the calls that run keep theirs.
+ */
+static enum rl_err tls_get(const struct rl_tls_client_spec *spec, struct rl_tls_shared **out, const char **why)
 {
+	struct rl_tls_shared *fresh = calloc(1, sizeof *fresh), *shared;
 	enum rl_err err = RL_OK;
 
+	if (!fresh)
+		return RL_ERR_NOMEM;
+	rl_buf_init(&fresh->key, TLS_KEY_BYTES_MAX);
+	rl_tls_client_key(spec, &fresh->key);
+	if (!rl_buf_ok(&fresh->key)) {
+		tls_free(fresh);
+		return RL_ERR_NOMEM;
+	}
 	pthread_mutex_lock(&tls_lock);
-	struct rl_tls_shared *shared = tls_list;
-
-	while (shared && !rl_str_eq(rl_str_make(shared->ca_file, shared->n), ca_file))
-		shared = shared->next;
-	if (!shared)
-		err = tls_make(ca_file, &shared, why);
+	for (shared = tls_list; shared; shared = shared->next)
+		if (rl_str_eq(rl_buf_str(&shared->key), rl_buf_str(&fresh->key)))
+			break;
+	if (shared) {
+		tls_free(fresh);
+	} else {
+		err = tls_make(fresh, spec, why);
+		shared = fresh;
+	}
 	if (err == RL_OK) {
 		shared->refs++;
 		*out = shared;
@@ -82,8 +98,7 @@ static void tls_put(struct rl_tls_shared *shared)
 		while (*at != shared)
 			at = &(*at)->next;
 		*at = shared->next;
-		rl_tls_client_free(shared->tls);
-		free(shared);
+		tls_free(shared);
 	}
 	pthread_mutex_unlock(&tls_lock);
 }
@@ -123,9 +138,12 @@ enum rl_err rl_origin_new(const struct rl_origin_spec *spec, struct rl_origin **
 	origin->max_idle = spec->max_idle;
 	origin->idle_ms = spec->idle_ms;
 	if (spec->https) {
-		enum rl_err err = tls_get(spec->ca_file, &origin->tls_shared, why);
+		enum rl_err err = rl_tls_sessions_new(&origin->tls_sessions);
 
+		if (err == RL_OK)
+			err = tls_get(&spec->tls, &origin->tls_shared, why);
 		if (err != RL_OK) {
+			rl_tls_sessions_unref(origin->tls_sessions);
 			free(origin);
 			return err;
 		}
@@ -154,6 +172,7 @@ void rl_origin_drop(struct rl_origin *origin)
 	assert(!origin->first && !origin->places);
 	assert(atomic_load(&origin->connections) == 0);
 	tls_put(origin->tls_shared);
+	rl_tls_sessions_unref(origin->tls_sessions);
 	pthread_mutex_destroy(&origin->lock);
 	free(origin);
 }

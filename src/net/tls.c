@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * TLS contexts, and the TLS filter of a transport.
+ * The TLS filter of a transport, and the server's contexts (the client's: tls_client.c).
  *
  * OpenSSL reads and writes the transport's descriptor through a BIO of our own, so
  * that nothing is copied twice, a reset raises no SIGPIPE, and the errno of the
@@ -8,13 +8,12 @@
  * record. An end without close_notify is an error (RFC 8446 §6.1), so that an
  * answer that only its end delimits cannot be cut short unnoticed.
  */
-#include "net/tls.h"
+#include "net/tls_priv.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
-#include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -24,10 +23,6 @@
 
 #define RECORD_BYTES_MAX 16384u
 #define HOST_BYTES_MAX 253u /* RFC 1035 §2.3.4, without the last dot */
-
-struct rl_tls_client {
-	SSL_CTX *ctx;
-};
 
 struct rl_tls_server {
 	SSL_CTX *ctx;
@@ -95,7 +90,7 @@ static void bio_method_make(void)
 /* ---- what went wrong ---- */
 
 /* The first error that OpenSSL noted, as static text. */
-static const char *openssl_text(const char *otherwise)
+const char *rl_tls_error_text(const char *otherwise)
 {
 	unsigned long code = ERR_peek_error();
 	const char *text = code ? ERR_reason_error_string(code) : NULL;
@@ -121,12 +116,23 @@ static enum rl_err failure(struct rl_transport *t, int result, bool *wants_other
 		return t->sys_errno ? rl_err_from_errno(t->sys_errno) : RL_ERR_TLS;
 	default:
 		t->broken = true;
-		t->detail = openssl_text("the TLS connection failed");
+		t->detail = rl_tls_error_text("the TLS connection failed");
 		return RL_ERR_TLS;
 	}
 }
 
 /* ---- the filter ---- */
+
+/* The client's handshake is done: since when its peer is known, and what of it serves again. */
+static void remember(struct rl_transport *t)
+{
+	if (!t->sessions)
+		return;
+	if (!SSL_session_reused(t->ssl))
+		t->checked_ms = rl_loop_now_ms(t->loop);
+	else if (SSL_version(t->ssl) <= TLS1_2_VERSION)
+		rl_tls_sessions_keep(t->sessions, SSL_get_session(t->ssl), t->checked_ms);
+}
 
 static void handshake(struct rl_transport *t)
 {
@@ -136,6 +142,7 @@ static void handshake(struct rl_transport *t)
 	int done = SSL_do_handshake(t->ssl);
 
 	if (done == 1) {
+		remember(t);
 		rl_transport_opened(t);
 		return;
 	}
@@ -283,7 +290,9 @@ static void tls_finish(struct rl_transport *t)
 static void tls_fini(struct rl_transport *t)
 {
 	SSL_free(t->ssl);
+	rl_tls_sessions_unref(t->sessions);
 	t->ssl = NULL;
+	t->sessions = NULL;
 }
 
 static const struct rl_filter tls_filter = {
@@ -306,6 +315,11 @@ rl_str rl_transport_alpn(const struct rl_transport *t)
 	if (t->ssl)
 		SSL_get0_alpn_selected(t->ssl, &name, &n);
 	return rl_str_make((const char *)name, n);
+}
+
+bool rl_transport_resumed(const struct rl_transport *t)
+{
+	return t->ssl && SSL_session_reused(t->ssl);
 }
 
 static enum rl_err attach(struct rl_transport *t, SSL_CTX *ctx)
@@ -346,15 +360,31 @@ static bool expect_host(SSL *ssl, rl_str host)
 	return SSL_set1_host(ssl, name) && SSL_set_tlsext_host_name(ssl, name);
 }
 
-enum rl_err rl_tls_attach_client(struct rl_transport *t, struct rl_tls_client *tls, rl_str host)
+/* Only what was checked for this very host is in `sessions`: a resumed handshake checks nothing. */
+static void try_to_resume(struct rl_transport *t, struct rl_tls_sessions *sessions)
 {
-	enum rl_err err = attach(t, tls->ctx);
+	uint64_t now_ms = rl_loop_now_ms(t->loop);
+
+	t->checked_ms = now_ms;
+	t->sessions = rl_tls_sessions_ref(sessions);
+	SSL_SESSION *session = rl_tls_sessions_take(sessions, now_ms, &t->checked_ms);
+
+	if (session)
+		(void)SSL_set_session(t->ssl, session); /* else it is a whole handshake */
+	SSL_SESSION_free(session);
+}
+
+enum rl_err rl_tls_attach_client(struct rl_transport *t, const struct rl_transport_target *target)
+{
+	enum rl_err err = attach(t, target->tls->ctx);
 
 	if (err)
 		return err;
 	SSL_set_connect_state(t->ssl);
+	if (target->sessions)
+		try_to_resume(t, target->sessions);
 	/* Without somebody to check for, nobody would be checked: such a call is a mistake of the caller's. */
-	return expect_host(t->ssl, host) ? RL_OK : RL_ERR_SYNTAX;
+	return expect_host(t->ssl, target->host) ? RL_OK : RL_ERR_SYNTAX;
 }
 
 enum rl_err rl_tls_attach_server(struct rl_transport *t, struct rl_tls_server *tls)
@@ -369,7 +399,17 @@ enum rl_err rl_tls_attach_server(struct rl_transport *t, struct rl_tls_server *t
 
 /* ---- contexts ---- */
 
-static SSL_CTX *ctx_new(const SSL_METHOD *method)
+/* A key with a pass phrase is refused, rather than asked for on the terminal. */
+int rl_tls_no_pass_phrase(char *buf, int size, int rwflag, void *arg)
+{
+	(void)buf;
+	(void)size;
+	(void)rwflag;
+	(void)arg;
+	return -1;
+}
+
+SSL_CTX *rl_tls_ctx_new(const SSL_METHOD *method)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	SSL_CTX *ctx;
@@ -390,48 +430,6 @@ static SSL_CTX *ctx_new(const SSL_METHOD *method)
 	return ctx;
 }
 
-static bool trust(SSL_CTX *ctx, rl_str ca_file)
-{
-	char path[4096];
-
-	if (ca_file.n == 0)
-		return SSL_CTX_set_default_verify_paths(ctx);
-	if (ca_file.n >= sizeof path || memchr(ca_file.p, 0, ca_file.n))
-		return false;
-	memcpy(path, ca_file.p, ca_file.n);
-	path[ca_file.n] = 0;
-	return SSL_CTX_load_verify_file(ctx, path);
-}
-
-enum rl_err rl_tls_client_new(rl_str ca_file, struct rl_tls_client **out, const char **why)
-{
-	static const unsigned char alpn[] = "\x08http/1.1";
-	struct rl_tls_client *tls = calloc(1, sizeof *tls);
-
-	*out = NULL;
-	*why = rl_err_text(RL_ERR_NOMEM);
-	if (!tls)
-		return RL_ERR_NOMEM;
-	tls->ctx = ctx_new(TLS_client_method());
-	if (!tls->ctx || !trust(tls->ctx, ca_file) || SSL_CTX_set_alpn_protos(tls->ctx, alpn, sizeof alpn - 1) != 0) {
-		*why = openssl_text("the trusted certificates could not be read");
-		rl_tls_client_free(tls);
-		return RL_ERR_TLS;
-	}
-	SSL_CTX_set_verify(tls->ctx, SSL_VERIFY_PEER, NULL);
-	SSL_CTX_set_session_cache_mode(tls->ctx, SSL_SESS_CACHE_OFF);
-	*out = tls;
-	return RL_OK;
-}
-
-void rl_tls_client_free(struct rl_tls_client *tls)
-{
-	if (!tls)
-		return;
-	SSL_CTX_free(tls->ctx);
-	free(tls);
-}
-
 /* A client that offers protocols must offer one of ours (RFC 7301 §3.2). */
 static int choose_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_n, const unsigned char *in,
 		       unsigned in_n, void *arg)
@@ -448,25 +446,15 @@ static int choose_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_n
 	return SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
-/* A key with a pass phrase is refused, rather than asked for on the terminal. */
-static int no_pass_phrase(char *buf, int size, int rwflag, void *arg)
-{
-	(void)buf;
-	(void)size;
-	(void)rwflag;
-	(void)arg;
-	return -1;
-}
-
 /* The server's certificate, then those that lead to its authority. */
 static bool use_chain(SSL_CTX *ctx, BIO *pem)
 {
-	X509 *cert = PEM_read_bio_X509_AUX(pem, NULL, no_pass_phrase, NULL);
+	X509 *cert = PEM_read_bio_X509_AUX(pem, NULL, rl_tls_no_pass_phrase, NULL);
 	bool ok = cert && SSL_CTX_use_certificate(ctx, cert) == 1;
 
 	X509_free(cert);
 	while (ok) {
-		cert = PEM_read_bio_X509(pem, NULL, no_pass_phrase, NULL);
+		cert = PEM_read_bio_X509(pem, NULL, rl_tls_no_pass_phrase, NULL);
 		if (!cert) {
 			/* The end of the text looks like an error. */
 			ok = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
@@ -483,7 +471,7 @@ static bool use_chain(SSL_CTX *ctx, BIO *pem)
 
 static bool use_key(SSL_CTX *ctx, BIO *pem)
 {
-	EVP_PKEY *key = PEM_read_bio_PrivateKey(pem, NULL, no_pass_phrase, NULL);
+	EVP_PKEY *key = PEM_read_bio_PrivateKey(pem, NULL, rl_tls_no_pass_phrase, NULL);
 	bool ok = key && SSL_CTX_use_PrivateKey(ctx, key) == 1 && SSL_CTX_check_private_key(ctx) == 1;
 
 	EVP_PKEY_free(key);
@@ -507,11 +495,11 @@ enum rl_err rl_tls_server_new(rl_str certificate_pem, rl_str key_pem, struct rl_
 	if (!tls || !certificate || !key)
 		goto out;
 	err = RL_ERR_TLS;
-	tls->ctx = ctx_new(TLS_server_method());
+	tls->ctx = rl_tls_ctx_new(TLS_server_method());
 	/* In TLS 1.2 only what TLS 1.3 has too: forward secrecy, authenticated encryption. */
 	if (!tls->ctx || !SSL_CTX_set_cipher_list(tls->ctx, "ECDHE+AESGCM:ECDHE+CHACHA20") ||
 	    !use_chain(tls->ctx, certificate) || !use_key(tls->ctx, key)) {
-		*why = openssl_text("the certificate and its key do not fit");
+		*why = rl_tls_error_text("the certificate and its key do not fit");
 		goto out;
 	}
 	SSL_CTX_set_session_id_context(tls->ctx, session_context, sizeof session_context - 1);

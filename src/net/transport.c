@@ -208,9 +208,8 @@ static struct rl_transport *transport_new(struct rl_loop *loop, rl_transport_f o
 	return t;
 }
 
-enum rl_err rl_transport_connect(struct rl_loop *loop, const struct rl_addr *addrs, unsigned n_addrs,
-				 struct rl_tls_client *tls, rl_str host, rl_transport_f on_event, void *owner,
-				 struct rl_transport **out)
+enum rl_err rl_transport_connect(struct rl_loop *loop, const struct rl_transport_target *target,
+				 rl_transport_f on_event, void *owner, struct rl_transport **out)
 {
 	struct rl_transport *t = transport_new(loop, on_event, owner);
 	enum rl_err err = RL_OK;
@@ -219,10 +218,10 @@ enum rl_err rl_transport_connect(struct rl_loop *loop, const struct rl_addr *add
 	if (!t)
 		return RL_ERR_NOMEM;
 	t->state = RL_TRANSPORT_CONNECTING;
-	if (tls)
-		err = rl_tls_attach_client(t, tls, host);
+	if (target->tls)
+		err = rl_tls_attach_client(t, target);
 	if (!err)
-		err = rl_dial_start(t, addrs, n_addrs);
+		err = rl_dial_start(t, target->addrs, target->n_addrs);
 	if (err) {
 		t->filter->fini(t);
 		free(t);

@@ -23,12 +23,20 @@ enum { RL_EV_READY = 1, RL_EV_READ = 2, RL_EV_WRITE = 4, RL_EV_HANGUP = 8, RL_EV
 struct rl_transport;
 typedef void (*rl_transport_f)(void *owner, struct rl_transport *transport, unsigned events);
 
-/* Connects to the first of `addrs` that answers, one after the other with a head start of 250 ms each (RFC 8305);
- * then handshakes if `tls` is given, checking the certificate against `host`. No time-out of its own.
+/* Where to connect, and what lies between us and there. Borrowed for the call only. */
+struct rl_transport_target {
+	const struct rl_addr *addrs;
+	unsigned n_addrs;
+	struct rl_tls_client *tls;        /* NULL: no TLS */
+	rl_str host;                      /* whom the certificate must be for */
+	struct rl_tls_sessions *sessions; /* of this host with this `tls`; NULL: none are kept */
+};
+
+/* Connects to the first address that answers, one after the other with a head start of 250 ms each (RFC 8305);
+ * then handshakes if there is TLS. No time-out of its own.
  * NOMEM, or SYNTAX for a `host` that no certificate could be for; all else arrives as FAILED. */
-enum rl_err rl_transport_connect(struct rl_loop *loop, const struct rl_addr *addrs, unsigned n_addrs,
-				 struct rl_tls_client *tls, rl_str host, rl_transport_f on_event, void *owner,
-				 struct rl_transport **out) RL_MUST_CHECK;
+enum rl_err rl_transport_connect(struct rl_loop *loop, const struct rl_transport_target *target,
+				 rl_transport_f on_event, void *owner, struct rl_transport **out) RL_MUST_CHECK;
 /* Takes the accepted, non-blocking `fd` in any case (closes it on failure). */
 enum rl_err rl_transport_accept(struct rl_loop *loop, int fd, struct rl_tls_server *tls, rl_transport_f on_event,
 				void *owner, struct rl_transport **out) RL_MUST_CHECK;
@@ -52,6 +60,8 @@ void rl_transport_close(struct rl_transport *transport, bool abort);
 
 /* The protocol that TLS agreed on (ALPN, RFC 7301), such as "h2"; empty without TLS or agreement. Once READY. */
 rl_str rl_transport_alpn(const struct rl_transport *transport);
+/* The TLS session of an earlier connection was taken up again, without a certificate. Once READY. */
+bool rl_transport_resumed(const struct rl_transport *transport);
 struct rl_loop *rl_transport_loop(const struct rl_transport *transport);
 int rl_transport_fd(const struct rl_transport *transport);
 enum rl_err rl_transport_reason(const struct rl_transport *transport); /* why it FAILED */

@@ -41,9 +41,11 @@ struct rl_transport {
 	rl_transport_f on_event;
 	void *owner;
 	struct rl_poll *poll;
-	struct rl_dial *dial; /* while connecting */
-	struct ssl_st *ssl;   /* of the TLS filter */
-	int fd;               /* -1 while connecting */
+	struct rl_dial *dial;             /* while connecting */
+	struct ssl_st *ssl;               /* of the TLS filter */
+	struct rl_tls_sessions *sessions; /* of the TLS filter; NULL: none are kept */
+	uint64_t checked_ms; /* when the peer's certificate was checked, for this session or the one it goes on from */
+	int fd;              /* -1 while connecting */
 	enum rl_transport_state state;
 	struct rl_task task;     /* reports `due`, or frees a closed transport */
 	unsigned due;            /* RL_EV_* to be reported at the turn's end */
@@ -76,7 +78,7 @@ enum rl_err rl_dial_start(struct rl_transport *t, const struct rl_addr *addrs, u
 void rl_dial_cancel(struct rl_dial *dial); /* accepts NULL */
 
 /* tls.c: puts the TLS filter on a transport. */
-enum rl_err rl_tls_attach_client(struct rl_transport *t, struct rl_tls_client *tls, rl_str host) RL_MUST_CHECK;
+enum rl_err rl_tls_attach_client(struct rl_transport *t, const struct rl_transport_target *target) RL_MUST_CHECK;
 enum rl_err rl_tls_attach_server(struct rl_transport *t, struct rl_tls_server *tls) RL_MUST_CHECK;
 
 #endif

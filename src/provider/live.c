@@ -144,9 +144,10 @@ struct rl_slot_live *rl_live_slot(struct rl_live *live, rl_str alias, rl_str pro
 
 static void origin_key(struct rl_buf *key, const struct rl_origin_spec *spec)
 {
-	rl_buf_printf(key, "%d\n%.*s\n%u\n%.*s\n%u\n%u\n%llu", spec->https, RL_STR_ARG(spec->host), spec->port,
-		      RL_STR_ARG(spec->ca_file), spec->max_connections, spec->max_idle,
-		      (unsigned long long)spec->idle_ms);
+	rl_buf_printf(key, "%d\n%.*s\n%u\n%u\n%u\n%llu\n", spec->https, RL_STR_ARG(spec->host), spec->port,
+		      spec->max_connections, spec->max_idle, (unsigned long long)spec->idle_ms);
+	if (spec->https)
+		rl_tls_client_key(&spec->tls, key);
 }
 
 static struct rl_origin *find_origin(struct rl_live *live, rl_str key)
@@ -187,7 +188,7 @@ enum rl_err rl_live_origin(struct rl_live *live, const struct rl_origin_spec *sp
 	struct rl_buf key;
 	enum rl_err err = RL_OK;
 
-	rl_buf_init(&key, 8192);
+	rl_buf_init(&key, 65536);
 	origin_key(&key, spec);
 	*why = "out of memory";
 	pthread_mutex_lock(&live->lock);

@@ -216,7 +216,7 @@ static enum rl_err connect_origin(struct rl_provider *p, const struct rl_provide
 		.https = url.https,
 		.host = url.host,
 		.port = url.port,
-		.ca_file = s->ca_file,
+		.tls = {.ca_file = s->ca_file, .certificate_file = s->client_certificate, .key_file = s->client_key},
 		.max_connections = s->max_connections,
 		.max_idle = s->max_idle_connections,
 		.idle_ms = ORIGIN_IDLE_MS,

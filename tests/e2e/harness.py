@@ -1030,13 +1030,14 @@ class Certificates:
         done = subprocess.run(['openssl', *arguments], capture_output=True, timeout=60, check=False, cwd=self.folder)
         assert done.returncode == 0, done.stderr.decode()
 
-    def make(self, name='localhost', names=('localhost', '127.0.0.1', '::1'), days=30, expired=False, self_signed=False):
+    def make(self, name='localhost', names=('localhost', '127.0.0.1', '::1'), days=30, expired=False, self_signed=False,
+             client=False):
         """(certificate file, key file) for these DNS names and addresses."""
         base = os.path.join(self.folder, name + ('-expired' if expired else '') + ('-self' if self_signed else ''))
         certificate, key, request, extra = (base + end for end in ('.pem', '.key', '.csr', '.ext'))
         alternatives = ','.join(('IP:' if re.fullmatch(r'[\d.]+|.*:.*', n) else 'DNS:') + n for n in names)
         with open(extra, 'w', encoding='ascii') as file:
-            file.write(f'subjectAltName={alternatives}\nbasicConstraints=CA:FALSE\nextendedKeyUsage=serverAuth\n')
+            file.write(f'subjectAltName={alternatives}\nbasicConstraints=CA:FALSE\nextendedKeyUsage={"client" if client else "server"}Auth\n')
         self._openssl('req', '-new', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes',
                       '-keyout', key, '-out', request, '-subj', f'/CN={name}')
         signer = ['-signkey', key] if self_signed else ['-CA', self.ca, '-CAkey', self.ca_key, '-CAcreateserial']

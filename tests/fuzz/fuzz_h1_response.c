@@ -63,13 +63,12 @@ static void tick(struct rl_task *task)
 		rl_loop_defer(t->loop, &t->task);
 }
 
-enum rl_err rl_transport_connect(struct rl_loop *loop, const struct rl_addr *addrs, unsigned n_addrs,
-				 struct rl_tls_client *tls, rl_str host, rl_transport_f on_event, void *owner,
-				 struct rl_transport **out)
+enum rl_err rl_transport_connect(struct rl_loop *loop, const struct rl_transport_target *target,
+				 rl_transport_f on_event, void *owner, struct rl_transport **out)
 {
 	struct rl_transport *t = calloc(1, sizeof *t);
 
-	(void)addrs, (void)n_addrs, (void)tls, (void)host;
+	(void)target;
 	CHECK(t);
 	*t = (struct rl_transport){.loop = loop, .on_event = on_event, .owner = owner, .task.run = tick};
 	rl_loop_defer(loop, &t->task);
@@ -154,10 +153,26 @@ const char *rl_transport_detail(const struct rl_transport *t)
 	return "";
 }
 
-enum rl_err rl_tls_client_new(rl_str ca_file, struct rl_tls_client **out, const char **why)
+enum rl_err rl_tls_client_new(const struct rl_tls_client_spec *spec, struct rl_tls_client **out, const char **why)
 {
-	(void)ca_file, (void)out, (void)why;
+	(void)spec, (void)out, (void)why;
 	return RL_ERR_UNSUPPORTED;
+}
+
+void rl_tls_client_key(const struct rl_tls_client_spec *spec, struct rl_buf *key)
+{
+	(void)spec, (void)key;
+}
+
+enum rl_err rl_tls_sessions_new(struct rl_tls_sessions **out)
+{
+	(void)out;
+	return RL_ERR_UNSUPPORTED;
+}
+
+void rl_tls_sessions_unref(struct rl_tls_sessions *sessions)
+{
+	CHECK(!sessions);
 }
 
 void rl_tls_client_free(struct rl_tls_client *tls)

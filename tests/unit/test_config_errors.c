@@ -197,6 +197,12 @@ static const struct {
 	 "f:7:16: providers.e.api_key: expected a string, got a list\n"},
 	{"an admin token's variable must be set", "server: {admin_token: '${NOPE}'}\n",
 	 "f:1:23: server.admin_token: variable NOPE is not set (give it a default with ${NOPE:-...})\n"},
+	{"half of a client certificate",
+	 "providers:\n  a: {client_key: /k}\n  b: {client_certificate: /c}\n  c: {client_key: '', client_certificate: /c}\n"
+	 "  d: {client_key: '', client_certificate: ''}\n",
+	 "f:2:19: providers.a.client_key: client_certificate and client_key belong together\n"
+	 "f:3:27: providers.b.client_certificate: client_certificate and client_key belong together\n"
+	 "f:4:43: providers.c.client_certificate: client_certificate and client_key belong together\n"},
 	{"both kinds of keys", "providers: {p: {api_key: x, keys: [{value: y}]}}\n",
 	 "f:1:35: providers.p.keys: stands beside api_key: write one of the two\n"},
 	{"weights", "providers: {p: {keys: [{value: x, weight: 0}]}}\n",

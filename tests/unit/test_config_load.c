@@ -200,6 +200,8 @@ static const char full[] =
 	"      remove: [user]\n"
 	"    models: [m1, 4.1]\n"
 	"    ca_file: /ca.pem\n"
+	"    client_certificate: /us.pem\n"
+	"    client_key: /us.key\n"
 	"    stream_usage: false\n"
 	"    timeouts: {connect: 1s, send: 2s, first_byte: 3s, first_byte_stream: 4s, idle: 5s, deadline: 6s}\n"
 	"    max_fails: 0\n"
@@ -244,6 +246,8 @@ static void check_full_provider(const struct rl_cfg_provider *p)
 	assert_str(p->body_remove[0], "user");
 	assert_str(p->models[1], "4.1");
 	assert_str(p->ca_file, "/ca.pem");
+	assert_str(p->client_certificate, "/us.pem");
+	assert_str(p->client_key, "/us.key");
 	assert_int_equal(p->timeouts.connect_ms, 1000);
 	assert_int_equal(p->timeouts.send_ms, 2000);
 	assert_int_equal(p->timeouts.first_byte_ms, 3000);
@@ -292,7 +296,7 @@ static void test_everything(void **state)
 	assert_int_equal(c->models[0].n_targets, 2);
 	assert_int_equal(c->models[0].targets[0].weight, 9);
 	assert_str(c->models[0].targets[1].model, "meta/llama:7b");
-	assert_int_equal(c->models[0].targets[1].line, 44);
+	assert_int_equal(c->models[0].targets[1].line, 46);
 	assert_int_equal(c->models[0].targets[1].column, 9);
 	assert_int_equal(c->models[0].timeouts.deadline_ms, 90000);
 	assert_int_equal(c->models[0].timeouts.connect_ms, 0);

@@ -17,7 +17,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "net/tls.h"
+#include "net/tls_priv.h"
 #include "net/transport.h"
 
 #define DAY_S 86400L
@@ -135,6 +135,7 @@ static struct {
 	struct rl_loop *loop;
 	struct rl_timer timer;
 	struct rl_tls_client *client;
+	struct rl_tls_sessions *sessions; /* of the client's connections, where a test makes them */
 	struct rl_tls_server *server;
 	struct identity id;
 	struct end a, b; /* client, server */
@@ -246,7 +247,9 @@ static int setup(void **state)
 	assert_int_equal(getsockname(n.listener, (struct sockaddr *)&n.addr.sa, &n.addr.len), 0);
 	assert_int_equal(rl_poll_new(n.loop, n.listener, on_connection, NULL, &n.listening), RL_OK);
 	rl_poll_want(n.listening, RL_POLL_READ);
-	assert_int_equal(rl_tls_client_new(rl_str_of(ca_path), &n.client, &why), RL_OK);
+	assert_int_equal(rl_tls_client_new(&(struct rl_tls_client_spec){.ca_file = rl_str_of(ca_path)}, &n.client,
+					   &why),
+			 RL_OK);
 	n.id = identity_new("leaf", &authority, NAMES, -DAY_S, DAY_S);
 	assert_int_equal(server_of(&n.id, &n.server), RL_OK);
 	return 0;
@@ -258,6 +261,8 @@ static int teardown(void **state)
 	/* Contexts first: live connections keep what they need. */
 	rl_tls_client_free(n.client);
 	rl_tls_server_free(n.server);
+	rl_tls_sessions_unref(n.sessions);
+	n.sessions = NULL;
 	rl_transport_close(n.a.t, false);
 	rl_transport_close(n.b.t, false);
 	identity_free(&n.id);
@@ -269,8 +274,9 @@ static int teardown(void **state)
 
 static void dial(const char *host)
 {
-	assert_int_equal(rl_transport_connect(n.loop, &n.addr, 1, n.client, rl_str_of(host), on_event, &n.a, &n.a.t),
-			 RL_OK);
+	const struct rl_transport_target target = {&n.addr, 1, n.client, rl_str_of(host), n.sessions};
+
+	assert_int_equal(rl_transport_connect(n.loop, &target, on_event, &n.a, &n.a.t), RL_OK);
 }
 
 static void use_identity(struct identity id)
@@ -375,15 +381,36 @@ static void test_system_store_does_not_know_us(void **state)
 
 	(void)state;
 	rl_tls_client_free(n.client);
-	assert_int_equal(rl_tls_client_new(RL_STR(""), &n.client, &why), RL_OK);
+	assert_int_equal(rl_tls_client_new(&(struct rl_tls_client_spec){0}, &n.client, &why), RL_OK);
 	expect_refusal("localhost", "certificate");
+}
+
+/* "localhost", then NUL and a name that its owner may well have a certificate for (FAULTS 31). */
+static void test_name_with_nul(void **state)
+{
+	static const char name[] = "localhost\0.stranger.test";
+	GENERAL_NAME *general = GENERAL_NAME_new();
+	ASN1_IA5STRING *text = ASN1_IA5STRING_new();
+	STACK_OF(GENERAL_NAME) *names = sk_GENERAL_NAME_new_null();
+	struct identity id = identity_new("localhost", &authority, "DNS:x", -DAY_S, DAY_S);
+
+	(void)state;
+	ASN1_STRING_set(text, name, sizeof name - 1);
+	GENERAL_NAME_set0_value(general, GEN_DNS, text);
+	sk_GENERAL_NAME_push(names, general);
+	assert_int_equal(X509_add1_ext_i2d(id.cert, NID_subject_alt_name, names, 0, X509V3_ADD_REPLACE), 1);
+	assert_true(X509_sign(id.cert, authority.key, EVP_sha256()) > 0);
+	sk_GENERAL_NAME_pop_free(names, GENERAL_NAME_free);
+	use_identity(id);
+	expect_refusal("localhost", "ostname mismatch");
 }
 
 static void test_nobody_to_check(void **state)
 {
+	const struct rl_transport_target target = {.addrs = &n.addr, .n_addrs = 1, .tls = n.client};
+
 	(void)state;
-	assert_int_not_equal(rl_transport_connect(n.loop, &n.addr, 1, n.client, RL_STR(""), on_event, &n.a, &n.a.t),
-			     RL_OK);
+	assert_int_not_equal(rl_transport_connect(n.loop, &target, on_event, &n.a, &n.a.t), RL_OK);
 	assert_null(n.a.t);
 }
 
@@ -393,6 +420,7 @@ static void test_bad_files(void **state)
 	struct identity mixed = {n.id.cert, other.key};
 	struct rl_tls_server *server;
 	struct rl_tls_client *client;
+	struct rl_tls_client_spec spec = {0};
 	const char *why = NULL;
 	BIO *locked = BIO_new(BIO_s_mem()), *cert = BIO_new(BIO_s_mem());
 
@@ -405,11 +433,158 @@ static void test_bad_files(void **state)
 	PEM_write_bio_PrivateKey(locked, n.id.key, EVP_aes_128_cbc(), (const unsigned char *)"pass", 4, NULL, NULL);
 	assert_int_equal(rl_tls_server_new(pem_of(cert), pem_of(locked), &server, &why), RL_ERR_TLS);
 	why = NULL;
-	assert_int_equal(rl_tls_client_new(RL_STR("/nonexistent/ca.pem"), &client, &why), RL_ERR_TLS);
-	assert_non_null(why);
+	spec.ca_file = RL_STR("/nonexistent/ca.pem");
+	assert_int_equal(rl_tls_client_new(&spec, &client, &why), RL_ERR_TLS);
+	assert_non_null(strstr(why, "ca_file"));
+	spec.ca_file = rl_str_of(ca_path);
+	spec.certificate_file = spec.key_file = rl_str_of(ca_path); /* a certificate, but no key */
+	assert_int_equal(rl_tls_client_new(&spec, &client, &why), RL_ERR_TLS);
+	assert_non_null(strstr(why, "client key"));
+	spec.certificate_file = spec.key_file = RL_STR("/nonexistent/us.pem");
+	assert_int_equal(rl_tls_client_new(&spec, &client, &why), RL_ERR_TLS);
+	assert_non_null(strstr(why, "client certificate"));
+	assert_null(client);
 	BIO_free(locked);
 	BIO_free(cert);
 	identity_free(&other);
+}
+
+/* ---- contexts by what they are made of ---- */
+
+static void expect_key(const struct rl_tls_client_spec *spec, struct rl_buf *key, bool same)
+{
+	struct rl_buf now;
+
+	rl_buf_init(&now, 4096);
+	rl_tls_client_key(spec, &now);
+	assert_true(rl_buf_ok(&now));
+	assert_int_equal(rl_str_eq(rl_buf_str(&now), rl_buf_str(key)), same);
+	rl_buf_fini(key);
+	*key = now;
+}
+
+static void test_a_renewed_file_makes_another_key(void **state)
+{
+	struct rl_tls_client_spec spec = {.ca_file = rl_str_of(ca_path)};
+	char other[] = "/tmp/relais-test-ca-XXXXXX";
+	int fd = mkstemp(other);
+	struct rl_buf key;
+
+	(void)state;
+	rl_buf_init(&key, 4096);
+	expect_key(&spec, &key, false);
+	expect_key(&spec, &key, true);
+	spec.alpn = RL_STR("\x02h2");
+	expect_key(&spec, &key, false);
+	spec.ca_file = rl_str_of(other);
+	expect_key(&spec, &key, false);
+	expect_key(&spec, &key, true);
+	assert_int_equal(write(fd, "x", 1), 1);
+	expect_key(&spec, &key, false);
+	close(fd);
+	unlink(other);
+	expect_key(&spec, &key, false);
+	rl_buf_fini(&key);
+}
+
+/* ---- sessions ---- */
+
+/* Bytes both ways, so that what the server says of its own accord has been read; then both leave. */
+static bool meet_and_part(const char *host)
+{
+	memset(&n.a, 0, sizeof n.a);
+	memset(&n.b, 0, sizeof n.b);
+	n.b.to_send = 5;
+	expect_good(host);
+	RUN_UNTIL(n.a.got == 5);
+	bool resumed = rl_transport_resumed(n.a.t);
+
+	assert_int_equal(rl_transport_resumed(n.b.t), resumed);
+	rl_transport_close(n.a.t, false);
+	rl_transport_close(n.b.t, false);
+	n.a.t = n.b.t = NULL;
+	run_ms(1);
+	return resumed;
+}
+
+static void resume_again_and_again(int version)
+{
+	SSL_CTX_set_max_proto_version(n.client->ctx, version);
+	assert_int_equal(rl_tls_sessions_new(&n.sessions), RL_OK);
+	assert_false(meet_and_part("localhost"));
+	for (int i = 0; i < 5; i++)
+		assert_true(meet_and_part("localhost"));
+	/* A server that does not know the ticket any more costs a whole handshake, not a failure. */
+	use_identity(identity_new("leaf", &authority, NAMES, -DAY_S, DAY_S));
+	assert_false(meet_and_part("localhost"));
+	assert_true(meet_and_part("localhost"));
+}
+
+static void test_tls_1_3_resumes(void **state)
+{
+	(void)state;
+	resume_again_and_again(TLS1_3_VERSION);
+}
+
+static void test_tls_1_2_resumes(void **state)
+{
+	(void)state;
+	resume_again_and_again(TLS1_2_VERSION);
+}
+
+static void test_without_sessions_nothing_resumes(void **state)
+{
+	(void)state;
+	assert_false(meet_and_part("localhost"));
+	assert_false(meet_and_part("localhost"));
+}
+
+/* A connection outlives both its context and those who kept its sessions. */
+static void test_a_connection_keeps_its_sessions(void **state)
+{
+	(void)state;
+	assert_int_equal(rl_tls_sessions_new(&n.sessions), RL_OK);
+	n.b.to_send = 5;
+	expect_good("localhost");
+	rl_tls_sessions_unref(n.sessions);
+	n.sessions = NULL;
+	RUN_UNTIL(n.a.got == 5);
+}
+
+static void keep_some(unsigned count, uint64_t checked_ms)
+{
+	for (unsigned i = 0; i < count; i++) {
+		SSL_SESSION *session = SSL_SESSION_new();
+		unsigned char id[4] = {1, 2, 3, (unsigned char)i};
+
+		assert_int_equal(SSL_SESSION_set1_id(session, id, sizeof id), 1);
+		rl_tls_sessions_keep(n.sessions, session, checked_ms + i);
+		SSL_SESSION_free(session);
+	}
+}
+
+static void test_sessions_are_few_and_young(void **state)
+{
+	uint64_t checked_ms = 0;
+	SSL_SESSION *session;
+
+	(void)state;
+	assert_int_equal(rl_tls_sessions_new(&n.sessions), RL_OK);
+	assert_null(rl_tls_sessions_take(n.sessions, 0, &checked_ms));
+	keep_some(20, 1000);
+	for (unsigned i = 0; i < 8; i++) { /* the newest first, each once */
+		session = rl_tls_sessions_take(n.sessions, 2000, &checked_ms);
+		assert_non_null(session);
+		assert_int_equal(checked_ms, 1019 - i);
+		SSL_SESSION_free(session);
+	}
+	assert_null(rl_tls_sessions_take(n.sessions, 2000, &checked_ms));
+	keep_some(3, 1000); /* an hour after its certificate was checked, a session serves no more */
+	session = rl_tls_sessions_take(n.sessions, 1001 + 3600 * 1000, &checked_ms);
+	assert_int_equal(checked_ms, 1002);
+	SSL_SESSION_free(session);
+	assert_null(rl_tls_sessions_take(n.sessions, 1001 + 3600 * 1000, &checked_ms));
+	keep_some(3, 1000);
 }
 
 /* ---- bytes ---- */
@@ -693,6 +868,63 @@ static void test_tls_1_1(void **state)
 	assert_int_equal(n.b.seen, RL_EV_FAILED);
 }
 
+/* A server of our fathers' time (FAULTS 31): max_version is all that it speaks. */
+static void *old_server(void *arg)
+{
+	SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+	struct pollfd waiting = {.fd = n.listener, .events = POLLIN};
+	int fd = poll(&waiting, 1, 10000) == 1 ? accept(n.listener, NULL, NULL) : -1;
+	struct raw_client *raw = arg;
+
+	SSL_CTX_set_cipher_list(ctx, "ALL:@SECLEVEL=0");
+	SSL_CTX_set_min_proto_version(ctx, TLS1_VERSION);
+	SSL_CTX_set_max_proto_version(ctx, raw->max_version);
+	SSL_CTX_use_certificate(ctx, n.id.cert);
+	SSL_CTX_use_PrivateKey(ctx, n.id.key);
+	SSL *ssl = SSL_new(ctx);
+
+	SSL_set_fd(ssl, fd);
+	raw->ok = SSL_accept(ssl) == 1;
+	SSL_free(ssl);
+	SSL_CTX_free(ctx);
+	close(fd);
+	return NULL;
+}
+
+static void meet_old_server(struct raw_client *raw)
+{
+	pthread_t thread;
+
+	rl_poll_want(n.listening, 0);
+	run_ms(1);
+	assert_int_equal(pthread_create(&thread, NULL, old_server, raw), 0);
+	dial("localhost");
+	RUN_UNTIL(n.a.seen);
+	rl_transport_close(n.a.t, true);
+	n.a.t = NULL;
+	pthread_join(thread, NULL);
+}
+
+static void test_a_server_of_tls_1_0(void **state)
+{
+	struct raw_client raw = {.max_version = TLS1_VERSION};
+
+	(void)state;
+	meet_old_server(&raw);
+	assert_int_equal(n.a.seen, RL_EV_FAILED);
+	assert_false(raw.ok);
+}
+
+static void test_a_server_of_tls_1_1(void **state)
+{
+	struct raw_client raw = {.max_version = TLS1_1_VERSION};
+
+	(void)state;
+	meet_old_server(&raw);
+	assert_int_equal(n.a.seen, RL_EV_FAILED);
+	assert_false(raw.ok);
+}
+
 static void test_unknown_alpn(void **state)
 {
 	struct raw_client raw = {.max_version = TLS1_3_VERSION, .alpn = "\x05gemin"};
@@ -719,8 +951,15 @@ int main(void)
 		T(test_self_signed),
 		T(test_unknown_authority),
 		T(test_system_store_does_not_know_us),
+		T(test_name_with_nul),
 		T(test_nobody_to_check),
 		T(test_bad_files),
+		T(test_a_renewed_file_makes_another_key),
+		T(test_tls_1_3_resumes),
+		T(test_tls_1_2_resumes),
+		T(test_without_sessions_nothing_resumes),
+		T(test_a_connection_keeps_its_sessions),
+		T(test_sessions_are_few_and_young),
 		T(test_both_ways),
 		T(test_small_records),
 		T(test_reading_a_little),
@@ -736,6 +975,8 @@ int main(void)
 		T(test_tls_1_2),
 		T(test_key_update),
 		T(test_tls_1_1),
+		T(test_a_server_of_tls_1_0),
+		T(test_a_server_of_tls_1_1),
 		T(test_unknown_alpn),
 	};
 

@@ -174,7 +174,9 @@ static int teardown(void **state)
 
 static void dial(const struct rl_addr *addrs, unsigned count)
 {
-	assert_int_equal(rl_transport_connect(n.loop, addrs, count, NULL, RL_STR("x"), on_event, &n.a, &n.a.t), RL_OK);
+	const struct rl_transport_target target = {.addrs = addrs, .n_addrs = count};
+
+	assert_int_equal(rl_transport_connect(n.loop, &target, on_event, &n.a, &n.a.t), RL_OK);
 	assert_int_equal(n.a.calls, 0); /* never inside the call */
 }
 

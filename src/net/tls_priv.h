@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files about TLS share: the filter (tls.c), contexts of both sides. */
+#ifndef RL_NET_TLS_PRIV_H
+#define RL_NET_TLS_PRIV_H
+
+#include <openssl/ssl.h>
+
+#include "net/tls.h"
+#include "net/transport_priv.h"
+
+struct rl_tls_client {
+	SSL_CTX *ctx;
+};
+
+/* With what holds for both sides: versions, modes, nothing compressed or renegotiated. NULL: OpenSSL has noted why. */
+SSL_CTX *rl_tls_ctx_new(const SSL_METHOD *method);
+/* The first error that OpenSSL has noted, as static text. */
+const char *rl_tls_error_text(const char *otherwise);
+/* A pem_password_cb: a key with a pass phrase is refused, rather than asked for on the terminal. */
+int rl_tls_no_pass_phrase(char *buf, int size, int rwflag, void *arg);
+
+/* The newest session that is still good, now the caller's, and when its certificate was checked; or NULL. */
+SSL_SESSION *rl_tls_sessions_take(struct rl_tls_sessions *sessions, uint64_t now_ms, uint64_t *checked_ms);
+/* Keeps a copy: OpenSSL goes on writing to the one of a living connection, maybe while another thread resumes it. */
+void rl_tls_sessions_keep(struct rl_tls_sessions *sessions, SSL_SESSION *session, uint64_t checked_ms);
+
+#endif
