@@ -77,6 +77,15 @@ static inline size_t rl_str_find(rl_str s, char c)
 }
 
 /* Without spaces and tabs at both ends (OWS of RFC 9110 §5.6.3). */
+/* The value of a hex digit, -1 for anything else. */
+static inline int rl_hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c = (char)(c | 0x20);
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 static inline rl_str rl_str_trim(rl_str s)
 {
 	while (s.n && (s.p[0] == ' ' || s.p[0] == '\t'))

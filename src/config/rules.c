@@ -197,13 +197,6 @@ const char *rl_rule_model_name(rl_str value)
 		       : "a model's name is made of 1 to 128 letters, digits and '_.-:/@+'";
 }
 
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	return (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10 : -1;
-}
-
 const char *rl_rule_key_hash(struct rl_arena *arena, rl_str text, void *field)
 {
 	unsigned char *out = field;
@@ -215,7 +208,7 @@ const char *rl_rule_key_hash(struct rl_arena *arena, rl_str text, void *field)
 	if (hex.n != 64)
 		return "sha256: must be followed by 64 hex digits (`relais keys hash` makes them)";
 	for (size_t i = 0; i < 32; i++) {
-		int high = hex_digit(hex.p[2 * i]), low = hex_digit(hex.p[2 * i + 1]);
+		int high = rl_hex_digit(hex.p[2 * i]), low = rl_hex_digit(hex.p[2 * i + 1]);
 
 		if (high < 0 || low < 0)
 			return "sha256: must be followed by 64 hex digits (`relais keys hash` makes them)";

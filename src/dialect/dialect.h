@@ -17,6 +17,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/err.h"
+#include "json/form.h"
 #include "json/scan.h"
 #include "json/splice.h"
 #include "message/chat.h"
@@ -96,8 +97,8 @@ struct rl_dialect {
 	 */
 	enum rl_err (*edit_body)(rl_str body, const struct rl_envelope *env, const struct rl_edit *edit,
 				 struct rl_arena *arena, rl_str parts[RL_BODY_PARTS_MAX], size_t *n);
-	/* One SSE event's data; `memo` is the stream's, zeroed at first. RL_ERR_SYNTAX: not valid in this dialect. */
-	enum rl_err (*glance_event)(enum rl_operation op, rl_str event_name, rl_str data, struct rl_json_memo *memo,
+	/* One SSE event's data; `form` is the stream's, zeroed at first. RL_ERR_SYNTAX: not valid in this dialect. */
+	enum rl_err (*glance_event)(enum rl_operation op, rl_str event_name, rl_str data, struct rl_json_form *form,
 				    struct rl_glance *out);
 	/* A whole successful answer body. RL_ERR_SYNTAX: not valid in this dialect. */
 	enum rl_err (*glance_answer)(enum rl_operation op, rl_str body, struct rl_glance *out);

@@ -388,7 +388,8 @@ static inline bool key_is(rl_str key, rl_str name)
 	return key.n > name.n + 2 && memchr(key.p, '\\', key.n) && rl_json_string_is(key, name);
 }
 
-static bool has_content(rl_str message)
+/* The first member that is content; empty: none. */
+static rl_str content_of(rl_str message)
 {
 	struct rl_json_iter iter;
 	rl_str key, value;
@@ -400,9 +401,9 @@ static bool has_content(rl_str message)
 			continue;
 		for (size_t i = 0; i < N_CONTENT_KEYS; i++)
 			if (key_is(key, content_keys[i]))
-				return true;
+				return value;
 	}
-	return false;
+	return RL_STR("");
 }
 
 static void sum_details(rl_str details, rl_str key, uint64_t *out)
@@ -472,50 +473,54 @@ static void glance_finish(rl_str word, struct rl_glance *out)
  * One element of `choices`, of a stream (delta) or of a whole answer (message). Its
  * members are few and walked once; most are null, and told apart by their length.
  */
-static void glance_choice(struct rl_json_iter *members, struct rl_glance *out)
+static void glance_choice(struct rl_json_iter *members, struct rl_glance *out, rl_str *content)
 {
-	rl_str key, value;
+	rl_str key, value, found = RL_STR("");
 
 	while (rl_json_iter_member(members, &key, &value)) {
 		if (value.n <= 2 || value.p[0] == 'n')
 			continue;
 		if (key_is(key, RL_STR("delta")))
-			out->content = out->content || has_content(value);
+			found = content_of(value);
 		else if (key_is(key, RL_STR("message"))) /* of a whole answer, which is content whatever it says */
 			out->content = true;
 		else if (key_is(key, RL_STR("finish_reason")))
 			glance_finish(value, out);
 		else if (key_is(key, RL_STR("text")))
-			out->content = out->content || value.p[0] == '"';
+			found = value.p[0] == '"' ? value : found;
 		else if (key_is(key, RL_STR("usage")) && value.p[0] == '{') /* Moonshot */
 			rl_openai_read_usage(value, &out->usage);
 	}
+	if (found.n)
+		*content = found;
 }
 
-/* All of `choices`; their number, or RL_ERR_SYNTAX when one of them is no object. */
-static enum rl_err glance_choices(rl_str choices, struct rl_glance *out, size_t *n)
+/* All of `choices`; their number and where content stands in one of them, or RL_ERR_SYNTAX when one of them is no object. */
+static enum rl_err glance_choices(rl_str choices, struct rl_glance *out, size_t *n, rl_str *content)
 {
 	struct rl_json_iter iter, members;
 
 	*n = 0;
+	*content = RL_STR("");
 	rl_json_iter_array(&iter, choices);
 	while (rl_json_iter_enter(&iter, &members)) {
-		glance_choice(&members, out);
+		glance_choice(&members, out, content);
 		rl_json_iter_leave(&iter, &members);
 		++*n;
 	}
+	out->content |= content->n > 0;
 	return rl_json_iter_at_end(&iter) ? RL_OK : RL_ERR_SYNTAX;
 }
 
-/* What both an event and an answer have at their top. */
-enum top_key { T_CHOICES, T_USAGE, T_ERROR, T_DATA, T_COUNT };
+/* What an event and an answer have at their top. */
+enum top_key { T_CHOICES, T_USAGE, T_ERROR, T_OWN, T_COUNT };
 
-static const rl_str top_keys[T_COUNT] = {
-	[T_CHOICES] = RL_STR_INIT("choices"),
-	[T_USAGE] = RL_STR_INIT("usage"),
-	[T_ERROR] = RL_STR_INIT("error"),
-	[T_DATA] = RL_STR_INIT("data"),
-};
+#define BOTH_KEYS \
+	[T_CHOICES] = RL_STR_INIT("choices"), [T_USAGE] = RL_STR_INIT("usage"), [T_ERROR] = RL_STR_INIT("error")
+
+/* OpenAI pads events to like lengths, against those who watch the wire. */
+static const rl_str event_keys[T_COUNT] = {BOTH_KEYS, [T_OWN] = RL_STR_INIT("obfuscation")};
+static const rl_str answer_keys[T_COUNT] = {BOTH_KEYS, [T_OWN] = RL_STR_INIT("data")};
 
 static void set_error(rl_str body, struct rl_glance *out)
 {
@@ -523,26 +528,42 @@ static void set_error(rl_str body, struct rl_glance *out)
 	out->fault_class = rl_openai_classify(200, body);
 }
 
-enum rl_err rl_openai_glance_event(enum rl_operation op, rl_str event_name, rl_str data, struct rl_json_memo *memo,
+/* An event that says nothing but some content: the next ones will have its form. */
+static void keep_form(struct rl_json_form *form, rl_str data, rl_str content, rl_str padding)
+{
+	rl_str open[] = {content, padding};
+
+	form->n_strings = 0;
+	if (content.n <= 2 || content.p[0] != '"' || (padding.n && (padding.n <= 2 || padding.p < content.p)))
+		return;
+	rl_json_form_keep(form, data, open, padding.n ? 2 : 1);
+}
+
+enum rl_err rl_openai_glance_event(enum rl_operation op, rl_str event_name, rl_str data, struct rl_json_form *form,
 				   struct rl_glance *out)
 {
 	struct rl_json_span spans[T_COUNT];
+	rl_str content = RL_STR("");
 	size_t n = 0;
 
 	(void)op; /* chat and completion chunks differ in members that do not meet */
 	*out = (struct rl_glance){.content = false};
+	if (!event_name.n && rl_json_form_fits(form, data)) {
+		out->content = true;
+		return RL_OK;
+	}
 	if (rl_str_eq(data, RL_STR("[DONE]"))) {
 		out->done = true;
 		return RL_OK;
 	}
-	if (rl_json_scan_like(data, top_keys, T_DATA, RL_JSON_LAX, spans, memo))
+	if (rl_json_scan(data, event_keys, T_COUNT, RL_JSON_LAX, spans, NULL))
 		return RL_ERR_SYNTAX;
 	if (rl_openai_truthy(rl_json_span_text(data, &spans[T_ERROR])) || rl_str_eq(event_name, RL_STR("error"))) {
 		set_error(data, out);
 		return RL_OK;
 	}
 	if (spans[T_CHOICES].type == RL_JSON_ARRAY) {
-		if (glance_choices(rl_json_span_text(data, &spans[T_CHOICES]), out, &n))
+		if (glance_choices(rl_json_span_text(data, &spans[T_CHOICES]), out, &n, &content))
 			return RL_ERR_SYNTAX;
 	} else if (spans[T_CHOICES].type > RL_JSON_NULL) {
 		return RL_ERR_SYNTAX;
@@ -551,26 +572,30 @@ enum rl_err rl_openai_glance_event(enum rl_operation op, rl_str event_name, rl_s
 		out->usage_only = n == 0;
 		rl_openai_read_usage(rl_json_span_text(data, &spans[T_USAGE]), &out->usage);
 	}
+	if (!out->finish && !out->usage.known)
+		keep_form(form, data, content,
+			  spans[T_OWN].type == RL_JSON_STRING ? rl_json_span_text(data, &spans[T_OWN]) : RL_STR(""));
 	return RL_OK;
 }
 
 enum rl_err rl_openai_glance_answer(enum rl_operation op, rl_str body, struct rl_glance *out)
 {
 	struct rl_json_span spans[T_COUNT];
+	rl_str content;
 	size_t n = 0;
 
 	*out = (struct rl_glance){.content = false};
-	if (rl_json_scan(body, top_keys, T_COUNT, RL_JSON_LAX, spans, NULL))
+	if (rl_json_scan(body, answer_keys, T_COUNT, RL_JSON_LAX, spans, NULL))
 		return RL_ERR_SYNTAX;
 	if (rl_openai_truthy(rl_json_span_text(body, &spans[T_ERROR]))) {
 		set_error(body, out);
 		return RL_OK;
 	}
 	if (op == RL_OP_CHAT || op == RL_OP_COMPLETION) {
-		if (glance_choices(rl_json_span_text(body, &spans[T_CHOICES]), out, &n) || !n)
+		if (glance_choices(rl_json_span_text(body, &spans[T_CHOICES]), out, &n, &content) || !n)
 			return RL_ERR_SYNTAX;
 	} else {
-		if (spans[T_DATA].type != RL_JSON_ARRAY)
+		if (spans[T_OWN].type != RL_JSON_ARRAY)
 			return RL_ERR_SYNTAX;
 		out->content = true;
 		out->finish = true;

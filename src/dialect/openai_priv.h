@@ -22,7 +22,7 @@ enum rl_err rl_openai_read_envelope(enum rl_operation op, rl_str body, struct rl
 				    struct rl_fault *fault);
 enum rl_err rl_openai_edit_body(rl_str body, const struct rl_envelope *env, const struct rl_edit *edit,
 				struct rl_arena *arena, rl_str parts[RL_BODY_PARTS_MAX], size_t *n);
-enum rl_err rl_openai_glance_event(enum rl_operation op, rl_str event_name, rl_str data, struct rl_json_memo *memo,
+enum rl_err rl_openai_glance_event(enum rl_operation op, rl_str event_name, rl_str data, struct rl_json_form *form,
 				   struct rl_glance *out);
 enum rl_err rl_openai_glance_answer(enum rl_operation op, rl_str body, struct rl_glance *out);
 /* A usage object; *out stays as it is unless it reports tokens. */

@@ -28,17 +28,9 @@ void rl_chunked_init(struct rl_chunked *chunked)
 	*chunked = (struct rl_chunked){.state = SIZE};
 }
 
-static int hex_digit(unsigned char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static enum rl_err size_byte(struct rl_chunked *d, unsigned char c)
 {
-	int v = hex_digit(c);
+	int v = rl_hex_digit((char)c);
 
 	if (v >= 0) {
 		if (++d->digits > DIGITS_MAX || d->left > (uint64_t)INT64_MAX >> 4)

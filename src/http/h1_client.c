@@ -5,8 +5,8 @@
  * Out: the head is written once into the call's buffer and goes out together with the
  * body's slices by one gathered write. In: reads go into the loop's scratch; a head is
  * copied once, when it is there to its end, and parsed in one go, by llhttp unless it
- * is as plain as most are; a body with a length is not parsed at all, a chunked one
- * by llhttp in place.
+ * is as plain as most are; a body with a length is not parsed at all, of a chunked one
+ * each chunk that is not plain and whole, by llhttp in place.
  *
  * What a provider sends is not trusted: any doubt about framing fails the call, and a
  * connection serves again only if the request was sent whole, the answer ended where
@@ -27,6 +27,7 @@
 #define CHUNK_EXTENSION_MAX 4096u /* bytes, all chunks of an answer (FAULTS 5) */
 #define CHUNK_SILENCE_MAX 16384u  /* framing bytes in a row without one of the body; bounds trailers too */
 #define IOV_MAX_HERE 32
+#define PLAIN_SIZE_DIGITS 5u
 
 enum h1_state {
 	H1_HEAD = 0,
@@ -57,6 +58,7 @@ struct h1_conn {
 	unsigned n_length, n_coding;
 	bool chunked, in_head;
 	bool complete; /* the last chunk and the trailers are through */
+	bool between;  /* the parser stands before a chunk's size */
 
 	bool keep_alive;
 	unsigned interims;
@@ -145,6 +147,15 @@ static int on_body(llhttp_t *parser, const char *at, size_t n)
 	return h->conn.run != run || run->paused ? HPE_PAUSED : 0;
 }
 
+static int on_chunk_complete(llhttp_t *parser)
+{
+	struct h1_conn *h = parser->data;
+
+	/* Told of the last one too, behind the trailers: there the message ends. */
+	h->between = !(parser->flags & F_TRAILING);
+	return h->between ? HPE_PAUSED : 0;
+}
+
 static int on_complete(llhttp_t *parser)
 {
 	struct h1_conn *h = parser->data;
@@ -160,6 +171,7 @@ static const llhttp_settings_t settings = {
 	.on_chunk_extension_name = on_extension,
 	.on_chunk_extension_value = on_extension,
 	.on_body = on_body,
+	.on_chunk_complete = on_chunk_complete,
 	.on_message_complete = on_complete,
 };
 
@@ -461,10 +473,69 @@ static void arrived(struct h1_conn *h, bool clean)
 	rl_run_on_arrived(run);
 }
 
+#ifdef RL_FUZZING
+static int on_data(llhttp_t *parser, const char *at, size_t n)
+{
+	(void)at;
+	*(size_t *)parser->data += n;
+	return 0;
+}
+
+static int on_chunk_end(llhttp_t *parser)
+{
+	(void)parser;
+	return HPE_PAUSED;
+}
+
+/* What plain_chunk has taken is one chunk to llhttp too, with the same bytes of data. */
+static void chunk_agrees_with_llhttp(const struct h1_conn *h, rl_str raw, size_t size)
+{
+	static const llhttp_settings_t chunk = {.on_body = on_data, .on_chunk_complete = on_chunk_end};
+	llhttp_t copy = h->parser;
+	size_t data = 0;
+
+	copy.data = &data;
+	copy.settings = (void *)(uintptr_t)&chunk;
+	assert(llhttp_execute(&copy, raw.p, raw.n) == HPE_PAUSED && llhttp_get_error_pos(&copy) == raw.p + raw.n);
+	assert(data == size && !(copy.flags & F_TRAILING));
+}
+#endif
+
+/*
+ * A chunk that is whole and as plain as most are, its size followed by CRLF, is taken past the parser, which stands
+ * between two chunks and stays there. False: nothing has moved.
+ */
+static bool plain_chunk(struct h1_conn *h, rl_str *in)
+{
+	size_t size = 0, at = 0;
+	int digit;
+
+	while (at < in->n && at < PLAIN_SIZE_DIGITS && (digit = rl_hex_digit(in->p[at])) >= 0) {
+		size = size << 4 | (size_t)digit;
+		at++;
+	}
+	if (!size || in->n - at < size + 4)
+		return false;
+	const char *data = in->p + at + 2, *end = data + size;
+
+	if (data[-2] != '\r' || data[-1] != '\n' || end[0] != '\r' || end[1] != '\n')
+		return false;
+#ifdef RL_FUZZING
+	chunk_agrees_with_llhttp(h, rl_str_sub(*in, 0, at + size + 4), size);
+#endif
+	*in = rl_str_sub(*in, at + size + 4, SIZE_MAX);
+	h->silence_bytes = 0;
+	rl_run_on_body(h->conn.run, rl_str_make(data, size));
+	return true;
+}
+
 static void feed_chunked(struct h1_conn *h, rl_str *in)
 {
 	struct rl_run *run = h->conn.run;
 
+	if (h->between && plain_chunk(h, in))
+		return;
+	h->between = false;
 	h->body_bytes = 0;
 	llhttp_errno_t rc = llhttp_execute(&h->parser, in->p, in->n);
 

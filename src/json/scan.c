@@ -21,8 +21,6 @@ struct scan {
 	unsigned depth;
 	bool odd_string;     /* the string just read has an escape or a non-ASCII byte */
 	bool lone_surrogate; /* some string has one */
-	bool others;         /* a wanted member other than keys[0] has been noted */
-	bool first_alone;    /* none had when keys[0] was noted last */
 	enum rl_err err;
 	const char *bad, *what; /* where and why it failed */
 	rl_str key;
@@ -55,14 +53,6 @@ __attribute__((cold, noinline)) static const char *fail_at(struct scan *s, const
 
 /* --- strings --- */
 
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c = (char)(c | 0x20);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* The value of four hex digits at p, or -1. */
 static int hex4(const char *p, const char *end)
 {
@@ -71,7 +61,7 @@ static int hex4(const char *p, const char *end)
 	if (end - p < 4)
 		return -1;
 	for (int i = 0; i < 4; i++) {
-		int digit = hex_digit(p[i]);
+		int digit = rl_hex_digit(p[i]);
 		if (digit < 0)
 			return -1;
 		value = value << 4 | digit;
@@ -206,6 +196,17 @@ static inline const char *string(struct scan *s, const char *p)
 	return odd_string(s, p);
 }
 
+const char *rl_json_string_end(const char *p, const char *end)
+{
+	struct scan s = {.end = end, .start = p, .flags = RL_JSON_LAX};
+
+	p = rl_json_plain_run(p, end);
+	if (p < end && *p == '"')
+		return p;
+	p = odd_string(&s, p);
+	return p ? p - 1 : NULL;
+}
+
 /* --- numbers and literals --- */
 
 static inline bool is_digit(char c)
@@ -302,10 +303,6 @@ static void note_member(struct scan *s, size_t i, const char *quote, const char 
 	s->open->key_off = (size_t)(quote - s->start);
 	s->open->off = (size_t)(value - s->start);
 	s->open->type = value < s->end ? rl_json_type_at(value) : RL_JSON_NONE;
-	if (i)
-		s->others = true;
-	else
-		s->first_alone = !s->others;
 }
 
 /* A key spelled with escapes or with letters beyond ASCII. */
@@ -410,39 +407,26 @@ static inline const char *enter(struct scan *s, const char *p, bool *empty)
 	return p;
 }
 
-/* p where a value is due; returns where the next thing is: inside it, or behind. */
-static inline const char *value(struct scan *s, const char *p)
-{
-	bool ended = true;
-
-	if (UNLIKELY(p == s->end))
-		return fail(s, p, "unexpected end");
-	if (*p == '{' || *p == '[')
-		p = enter(s, p, &ended);
-	else
-		p = scalar(s, p);
-	return p && ended ? next(s, p) : p;
-}
-
 /* The value at p with all that is in it; returns behind it. */
 static const char *walk(struct scan *s, const char *p)
 {
 	do {
+		bool ended = true;
+
 		if (s->closer[s->depth] == '}')
 			p = key(s, p);
 		if (UNLIKELY(!p))
 			return NULL;
-		p = value(s, p);
+		if (UNLIKELY(p == s->end))
+			return fail(s, p, "unexpected end");
+		if (*p == '{' || *p == '[')
+			p = enter(s, p, &ended);
+		else
+			p = scalar(s, p);
+		if (p && ended)
+			p = next(s, p);
 	} while (p && s->depth);
 	return p;
-}
-
-static void scan_rest(struct scan *s, const char *p)
-{
-	if (p)
-		p = rl_json_skip_space(p, s->end);
-	if (p && p < s->end)
-		fail(s, p, "unexpected text behind the value");
 }
 
 static void scan_text(struct scan *s)
@@ -453,7 +437,11 @@ static void scan_text(struct scan *s)
 		fail(s, p, "byte order mark");
 		return;
 	}
-	scan_rest(s, walk(s, p));
+	p = walk(s, p);
+	if (p)
+		p = rl_json_skip_space(p, s->end);
+	if (p && p < s->end)
+		fail(s, p, "unexpected text behind the value");
 }
 
 /* Counting lines waits until there is someone to tell. */
@@ -475,88 +463,36 @@ __attribute__((cold, noinline)) static void describe(const struct scan *s, struc
 	error->key = s->key;
 }
 
-static void begin(struct scan *s, rl_str text, const rl_str *keys, size_t n_keys, unsigned flags,
-		  struct rl_json_span *out)
-{
-	assert(!n_keys || (keys && out));
-	/* Not an initialiser: that would clear the levels too, which costs more than a small text. */
-	s->start = text.n ? text.p : "";
-	s->end = s->start + text.n;
-	s->keys = keys;
-	s->n_keys = n_keys;
-	s->out = out;
-	s->open = NULL;
-	s->flags = flags;
-	s->depth = 0;
-	s->odd_string = s->lone_surrogate = false;
-	s->others = s->first_alone = false;
-	s->err = RL_OK;
-	s->what = NULL;
-	s->key = rl_str_make(NULL, 0);
-	s->closer[0] = 0;
-	if (n_keys)
-		memset(out, 0, n_keys * sizeof *out);
-}
-
-static void end(const struct scan *s)
-{
-	assert(s->err || !s->open);
-	if (s->err && s->n_keys)
-		memset(s->out, 0, s->n_keys * sizeof *s->out);
-}
-
 enum rl_err rl_json_scan(rl_str text, const rl_str *keys, size_t n_keys, unsigned flags, struct rl_json_span *out,
 			 struct rl_json_error *error)
 {
 	struct scan s;
 
-	begin(&s, text, keys, n_keys, flags, out);
+	assert(!n_keys || (keys && out));
+	/* Not an initialiser: that would clear the levels too, which costs more than a small text. */
+	s.start = text.n ? text.p : "";
+	s.end = s.start + text.n;
+	s.keys = keys;
+	s.n_keys = n_keys;
+	s.out = out;
+	s.open = NULL;
+	s.flags = flags;
+	s.depth = 0;
+	s.odd_string = s.lone_surrogate = false;
+	s.err = RL_OK;
+	s.what = NULL;
+	s.key = rl_str_make(NULL, 0);
+	s.closer[0] = 0;
+	if (n_keys)
+		memset(out, 0, n_keys * sizeof *out);
 	scan_text(&s);
-	end(&s);
+	assert(s.err || !s.open);
+	if (s.err && n_keys)
+		memset(out, 0, n_keys * sizeof *out);
 	if (error) {
 		if (s.err)
 			describe(&s, error);
 		error->lone_surrogate = s.lone_surrogate;
 	}
-	return s.err;
-}
-
-/* Goes on behind what the memo knows: within the outermost object, at the value of keys[0]. */
-static void scan_behind(struct scan *s, const struct rl_json_memo *memo)
-{
-	const char *p = rl_json_skip_space(s->start + memo->n, s->end);
-
-	s->closer[s->depth = 1] = '}';
-	note_member(s, 0, s->start + memo->key_off, p);
-	p = value(s, p);
-	scan_rest(s, p && s->depth ? walk(s, p) : p);
-}
-
-static void remember(const struct scan *s, struct rl_json_memo *memo)
-{
-	const struct rl_json_span *first = s->out;
-
-	memo->n = 0;
-	if (s->err || !first->type || !s->first_alone || first->off > sizeof memo->bytes)
-		return;
-	memo->n = (uint32_t)first->off;
-	memo->key_off = (uint32_t)first->key_off;
-	memcpy(memo->bytes, s->start, first->off);
-}
-
-enum rl_err rl_json_scan_like(rl_str text, const rl_str *keys, size_t n_keys, unsigned flags, struct rl_json_span *out,
-			      struct rl_json_memo *memo)
-{
-	struct scan s;
-
-	assert(n_keys && memo->n <= sizeof memo->bytes);
-	begin(&s, text, keys, n_keys, flags, out);
-	if (memo->n && text.n > memo->n && memcmp(text.p, memo->bytes, memo->n) == 0) {
-		scan_behind(&s, memo);
-	} else {
-		scan_text(&s);
-		remember(&s, memo);
-	}
-	end(&s);
 	return s.err;
 }

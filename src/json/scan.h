@@ -82,20 +82,6 @@ enum rl_json_flag {
 RL_MUST_CHECK enum rl_err rl_json_scan(rl_str text, const rl_str *keys, size_t n_keys, unsigned flags,
 				       struct rl_json_span *out, struct rl_json_error *error);
 
-/*
- * What stood before the value of keys[0] in the last text: the events of a stream differ mostly behind it, so a text that
- * begins with the same bytes is looked at from there on only. All zero at first; the same keys and flags in every call.
- */
-#define RL_JSON_MEMO_BYTES 312u
-struct rl_json_memo {
-	uint32_t n; /* bytes of it, 0: none */
-	uint32_t key_off;
-	char bytes[RL_JSON_MEMO_BYTES];
-};
-/* The same as rl_json_scan, with the same outcome. */
-RL_MUST_CHECK enum rl_err rl_json_scan_like(rl_str text, const rl_str *keys, size_t n_keys, unsigned flags,
-					    struct rl_json_span *out, struct rl_json_memo *memo);
-
 /* The value of a span, as it stands; the empty slice when absent. `text` is what the span was found in. */
 static inline rl_str rl_json_span_text(rl_str text, const struct rl_json_span *span)
 {

@@ -138,6 +138,9 @@ uint32_t rl_json_take_escape(const char **at, const char *end);
 /* Bytes written to out (1 to 4). Surrogates get their three bytes, as UTF-8 would number them. */
 size_t rl_json_put_utf8(uint32_t code, char out[4]);
 
+/* p behind an opening quote; to the closing one. NULL: no valid string (RFC 8259 §7, UTF-8 checked; lone surrogates pass). */
+const char *rl_json_string_end(const char *p, const char *end);
+
 /* Whether a key's raw text (without quotes) is, unescaped, `wanted`. */
 bool rl_json_key_is(rl_str raw, rl_str wanted);
 /* Whether some parser might take it for `wanted`: see RL_JSON_STRICT_KEYS. `wanted` is ASCII. */

@@ -495,7 +495,7 @@ static enum rl_move hold_event(struct rl_request *rq, struct rl_attempt *a, cons
 	if (!event->has_data)
 		return RL_MOVE_WAIT; /* a comment or a retry field: nothing to keep before the answer begins */
 	if (a->candidate->target->provider->dialect->glance_event(rq->route->operation, event->name, event->data,
-								  &rq->memo, &glance))
+								  &rq->form, &glance))
 		return next_target(rq, a, RL_FAULT_INVALID_RESPONSE, RL_STR("a stream event is malformed"));
 	if (glance.error)
 		return event_error(rq, a, event, &glance);

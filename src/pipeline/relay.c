@@ -118,7 +118,7 @@ static enum rl_move relay_event(struct rl_request *rq, const struct rl_sse_event
 		send_event(rq, event->raw);
 		return RL_MOVE_WAIT;
 	}
-	if (rq->dialect->glance_event(rq->route->operation, event->name, event->data, &rq->memo, &glance))
+	if (rq->dialect->glance_event(rq->route->operation, event->name, event->data, &rq->form, &glance))
 		return cut(rq, RL_FAULT_INVALID_RESPONSE, RL_STR("a malformed event"), true);
 	if (glance.usage.known)
 		rq->usage = glance.usage;

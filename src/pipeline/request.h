@@ -154,7 +154,7 @@ struct rl_request {
 	struct rl_buf held; /* of the answer, before the commit point */
 	struct rl_sse sse;
 	bool sse_used;
-	struct rl_json_memo memo; /* what the events of this stream begin with */
+	struct rl_json_form form; /* of the content events of this stream */
 
 	/* RELAY */
 	bool committed, whole, content_seen, finish_seen, done_seen, paused;

@@ -581,7 +581,7 @@ def test_refusing_for_a_time(sim):
         def answers():
             try:
                 return post(provider).status == 200
-            except ConnectionRefusedError:
+            except (ConnectionRefusedError, ConnectionResetError):
                 return False
         eventually(answers)
         assert kept.post('/sim/refuse?ms=300&drop=1', '').status == 200

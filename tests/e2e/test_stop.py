@@ -50,6 +50,8 @@ def refused(relais):
         socket.create_connection(relais.data, timeout=1).close()
     except ConnectionRefusedError:
         return True
+    except ConnectionResetError:  # it waited in the backlog of a listener that was just being closed
+        return False
     return False
 
 

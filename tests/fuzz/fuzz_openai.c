@@ -195,12 +195,27 @@ static enum rl_err pass_on(void *user, const struct rl_event *event)
 	return RL_OK;
 }
 
+/* What the events before were like must not change what this one is. */
+static void check_glance(enum rl_operation op, rl_str data, struct rl_json_form *form)
+{
+	struct rl_json_form none = {.n_strings = 0};
+	struct rl_glance alone, after;
+
+	memset(&alone, 0, sizeof alone);
+	memset(&after, 0, sizeof after);
+	enum rl_err err = dialect->glance_event(op, RL_STR(""), data, &none, &alone);
+	CHECK(dialect->glance_event(op, RL_STR(""), data, form, &after) == err);
+	CHECK(err || (alone.content == after.content && alone.finish == after.finish && alone.done == after.done &&
+		      alone.error == after.error && alone.usage_only == after.usage_only &&
+		      alone.usage.known == after.usage.known && alone.finish_reason == after.finish_reason));
+}
+
 /* Every line is an event's data; what the encoder makes of it must be events of this dialect. */
 static void fuzz_stream(enum rl_operation op, rl_str text)
 {
 	struct rl_decoder codec;
 	struct rl_glance glance;
-	struct rl_json_memo memo = {.n = 0};
+	struct rl_json_form form = {.n_strings = 0};
 	struct pass pass;
 	rl_str rest = text;
 
@@ -210,7 +225,7 @@ static void fuzz_stream(enum rl_operation op, rl_str text)
 	while (rest.p) {
 		rl_str data = rl_str_cut(&rest, '\n');
 
-		(void)dialect->glance_event(op, RL_STR(""), data, &memo, &glance);
+		check_glance(op, data, &form);
 		if (dialect->decode_event(op, &codec, RL_STR(""), data, &arena, pass_on, &pass))
 			break;
 	}
@@ -220,7 +235,7 @@ static void fuzz_stream(enum rl_operation op, rl_str text)
 
 		CHECK(blank.n == 0 && rl_str_starts(line, RL_STR("data: ")));
 		line = rl_str_sub(line, 6, SIZE_MAX);
-		CHECK(dialect->glance_event(op, RL_STR(""), line, &memo, &glance) == RL_OK);
+		CHECK(dialect->glance_event(op, RL_STR(""), line, &form, &glance) == RL_OK);
 	}
 	rl_encoder_fini(&pass.codec);
 	rl_buf_fini(&pass.out);

@@ -213,13 +213,13 @@ static void check_stream(void **state, const char *path, rl_str text, enum rl_op
 {
 	bool content = false, finish = false, cut = false;
 	rl_str rest = text, data;
-	struct rl_json_memo memo = {.n = 0};
+	struct rl_json_form form = {.n_strings = 0};
 
 	while (next_payload(&rest, &data)) {
 		uint64_t prompt, completion;
 		struct rl_glance glance;
 
-		if (openai()->glance_event(op, RL_STR(""), data, &memo, &glance) != RL_OK || glance.error)
+		if (openai()->glance_event(op, RL_STR(""), data, &form, &glance) != RL_OK || glance.error)
 			fail_msg("%s: %.*s", path, RL_STR_ARG(data));
 		content |= glance.content;
 		finish |= glance.finish || glance.done; /* OpenRouter forgets the reason now and then */

@@ -2,13 +2,13 @@
 /* The OpenAI border on the way back: what an event or an answer is, its usage, its errors. */
 #include "test_dialect_help.h"
 
-static struct rl_json_memo memo; /* one for all: no event may be judged by those before it */
+static struct rl_json_form form; /* one for all: no event may be judged by those before it */
 
 static struct rl_glance event(const char *data)
 {
 	struct rl_glance glance;
 
-	if (openai()->glance_event(RL_OP_CHAT, RL_STR(""), rl_str_of(data), &memo, &glance) != RL_OK)
+	if (openai()->glance_event(RL_OP_CHAT, RL_STR(""), rl_str_of(data), &form, &glance) != RL_OK)
 		fail_msg("not accepted: %s", data);
 	return glance;
 }
@@ -66,6 +66,39 @@ static void ends(void **state)
 	assert_int_equal(event("{\"choices\":[{\"delta\":{},\"finish_reason\":\"eos\"}]}").finish_reason,
 			 RL_FINISH_OTHER);
 	assert_false(event("{\"choices\":[{\"delta\":{},\"finish_reason\":\"\"}]}").finish);
+}
+
+/* Events of one form are told apart by what they say all the same. */
+static void events_of_one_form(void **state)
+{
+	static const char padded[] =
+		"{\"choices\":[{\"delta\":{\"content\":\"%s\"},\"finish_reason\":%s}],\"obfuscation\":\"%s\"}";
+	char data[200];
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		snprintf(data, sizeof data, padded, i ? "b" : "a", "null", i ? "yz" : "x");
+		assert_true(event(data).content);
+		assert_int_equal(form.n_strings, 2);
+	}
+	snprintf(data, sizeof data, padded, "", "null", "yz");
+	assert_false(event(data).content);
+	snprintf(data, sizeof data, padded, "a", "\"stop\"", "yz");
+	assert_true(event(data).finish);
+	snprintf(data, sizeof data, padded, "a", "\"length\"", "yz");
+	assert_int_equal(event(data).finish_reason, RL_FINISH_LENGTH);
+	snprintf(data, sizeof data, padded, "a", "null", "yz");
+	assert_true(event(data).content);
+	struct rl_glance glance;
+
+	assert_int_equal(openai()->glance_event(RL_OP_CHAT, RL_STR("error"), rl_str_of(data), &form, &glance), RL_OK);
+	assert_true(glance.error);
+	snprintf(data, sizeof data, padded, "\\x", "null", "yz");
+	assert_int_equal(openai()->glance_event(RL_OP_CHAT, RL_STR(""), rl_str_of(data), &form, &glance),
+			 RL_ERR_SYNTAX);
+	/* Whichever of two choices says something. */
+	assert_true(event("{\"choices\":[{\"text\":\"a\"},{\"text\":\"b\"}]}").content);
+	assert_false(event("{\"choices\":[{\"text\":\"\"},{\"text\":\"\"}]}").content);
 }
 
 static void usage_of_all_kinds(void **state)
@@ -144,7 +177,7 @@ static void broken_events(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof broken / sizeof broken[0]; i++)
-		if (openai()->glance_event(RL_OP_CHAT, RL_STR(""), rl_str_of(broken[i]), &memo, &g) != RL_ERR_SYNTAX)
+		if (openai()->glance_event(RL_OP_CHAT, RL_STR(""), rl_str_of(broken[i]), &form, &g) != RL_ERR_SYNTAX)
 			fail_msg("%s", broken[i]);
 }
 
@@ -163,7 +196,7 @@ static void errors_in_events(void **state)
 	assert_int_equal(event("{\"error\":{\"type\":\"invalid_request_error\",\"message\":\"x\"}}").fault_class,
 			 RL_FAULT_BAD_REQUEST);
 	assert_int_equal(openai()->glance_event(RL_OP_CHAT, RL_STR("error"), RL_STR("{\"code\":503,\"message\":\"x\"}"),
-						&memo, &g),
+						&form, &g),
 			 RL_OK);
 	assert_true(g.error);
 	assert_int_equal(g.fault_class, RL_FAULT_OVERLOADED);
@@ -232,13 +265,10 @@ static void broken_answers(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(content_or_not),
-		cmocka_unit_test(ends),
-		cmocka_unit_test(usage_of_all_kinds),
-		cmocka_unit_test(strange_events_pass),
-		cmocka_unit_test(broken_events),
-		cmocka_unit_test(errors_in_events),
-		cmocka_unit_test(answers),
+		cmocka_unit_test(content_or_not),      cmocka_unit_test(ends),
+		cmocka_unit_test(events_of_one_form),  cmocka_unit_test(usage_of_all_kinds),
+		cmocka_unit_test(strange_events_pass), cmocka_unit_test(broken_events),
+		cmocka_unit_test(errors_in_events),    cmocka_unit_test(answers),
 		cmocka_unit_test(broken_answers),
 	};
 

@@ -58,6 +58,9 @@ static const struct answer good[] = {
 	{"HTTP/1.1 200 OK\r\ntransfer-encoding: Chunked\r\n\r\n5;a=b;c=\"d\"\r\nhello\r\n0\r\nx-t: v\r\n\r\n", 200,
 	 "hello", false},
 	{"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 200, "", false},
+	{CHUNKED "1\r\na\r\n0003\r\nbcd\r\nB\r\n0123456789e\r\n0000000a\r\nfghijklmno\r\n1;x=\"y\"\r\np\r\n2\r\nqr"
+		 "\r\n00\r\nx-t: v\r\n\r\n",
+	 200, "abcd0123456789efghijklmnopqr", false},
 	{"HTTP/1.1 204 No Content\r\nx-marker: a\r\n\r\n", 204, "", false},
 	{"HTTP/1.1 304 Not Modified\r\ncontent-length: 50\r\n\r\n", 304, "", false},
 	{"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n" OK_2, 200, "ok", false},
@@ -258,14 +261,26 @@ static const struct {
 	{H "content-encoding: gzip\r\ncontent-length: 2\r\n\r\nok", RL_ERR_PROTOCOL},
 };
 
+/* The same, but for a good chunk before what is wrong with chunks. */
+static const char *behind_a_chunk(const char *wire, char *into, size_t room)
+{
+	size_t n = strlen(CHUNKED);
+
+	if (strncmp(wire, CHUNKED, n) != 0)
+		return wire;
+	snprintf(into, room, CHUNKED "3\r\nabc\r\n%s", wire + n);
+	return into;
+}
+
 static void bad_answers_fail(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-		for (int each = 0; each < 2; each++) {
+		for (int way = 0; way < 4; way++) {
+			char text[400];
+			const char *wire = way & 2 ? behind_a_chunk(bad[i].wire, text, sizeof text) : bad[i].wire;
 			const struct step script[] = {{READ, NULL, 0},
-						      {bad[i].wire[0] ? (each ? SAY_EACH : SAY) : WAIT_MS, bad[i].wire,
-						       0},
+						      {wire[0] ? (way & 1 ? SAY_EACH : SAY) : WAIT_MS, wire, 0},
 						      {CLOSE, NULL, 0}};
 			struct caller c;
 

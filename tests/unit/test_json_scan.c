@@ -807,61 +807,6 @@ static void test_dotted_i(void **state)
 			 RL_ERR_DUPLICATE);
 }
 
-/* Every text after every other, with one memo: what was seen before must not change what is found. */
-static void test_memo(void **state)
-{
-	static const rl_str texts[] = {
-		T("{\"a\":[1,{\"b\":2}],\"model\":\"x\",\"stream\":true}"),
-		T("{\"a\":[1,{\"b\":2}],\"model\":\"x\",\"stream\":tru}"),
-		T("{\"a\":[1,{\"b\":2}],\"model\":  {\"y\":[]} , \"stream\":1}"),
-		T("{\"a\":[1,{\"b\":2}],\"model\":"),
-		T("{\"a\":[1,{\"b\":2}],\"model\":}"),
-		T("{\"a\":[1,{\"b\":2}],\"model\":1"),
-		T("{\"a\":[1,{\"b\":2}],\"model\":1}}"),
-		T("{\"a\":[1,{\"b\":2}],\"model\":1}x"),
-		T("{\"a\":[1,{\"b\":2}],\"model\":1,\"model\":2}"),
-		T("{\"a\":[1,{\"b\":2}],\"model\":1,\"stream\":2,\"model\":3}"),
-		T("{\"a\":[1,{\"b\":2}],\"model\":1,\"stream\":2,\"model\":3,\"stream\":4}"),
-		T("{\"stream\":1,\"model\":2}"),
-		T("{\"stream\":1,\"model\":2,\"stream\":3}"),
-		T("{\"a\":[1,{\"b\":2}],\"m\\u006fdel\":1}"),
-		T("{\"model\":[]}"),
-		T("[]"),
-		T(""),
-	};
-	struct rl_json_span spans[N_KEYS], plain[N_KEYS];
-
-	(void)state;
-	for (size_t i = 0; i < COUNT(texts); i++)
-		for (size_t j = 0; j < COUNT(texts); j++) {
-			struct rl_json_memo memo = {.n = 0};
-
-			(void)!rl_json_scan_like(texts[i], keys, N_KEYS, RL_JSON_LAX, spans, &memo);
-			enum rl_err err = rl_json_scan_like(texts[j], keys, N_KEYS, RL_JSON_LAX, spans, &memo);
-			assert_int_equal(err, rl_json_scan(texts[j], keys, N_KEYS, RL_JSON_LAX, plain, NULL));
-			assert_memory_equal(spans, plain, sizeof spans);
-		}
-}
-
-/* It is of use, and bounded. */
-static void test_memo_is_kept(void **state)
-{
-	struct rl_json_memo memo = {.n = 0};
-	struct rl_json_span spans[N_KEYS];
-	char text[400];
-
-	(void)state;
-	assert_int_equal(rl_json_scan_like(RL_STR("{\"a\":1,\"model\":2}"), keys, N_KEYS, 0, spans, &memo), RL_OK);
-	assert_int_equal(memo.n, 15);
-	assert_int_equal(rl_json_scan_like(RL_STR("{\"a\":1,\"model\":[3]}"), keys, N_KEYS, 0, spans, &memo), RL_OK);
-	assert_int_equal(memo.n, 15);
-	assert_int_equal(rl_json_scan_like(RL_STR("{\"a\":1,\"model\":]}"), keys, N_KEYS, 0, spans, &memo),
-			 RL_ERR_SYNTAX);
-	snprintf(text, sizeof text, "{\"a\":\"%0320d\",\"model\":1}", 0);
-	assert_int_equal(rl_json_scan_like(rl_str_of(text), keys, N_KEYS, 0, spans, &memo), RL_OK);
-	assert_int_equal(memo.n, 0);
-}
-
 static void test_type_names(void **state)
 {
 	(void)state;
@@ -893,8 +838,6 @@ int main(void)
 		cmocka_unit_test(test_duplicate_keys),
 		cmocka_unit_test(test_look_alike_keys),
 		cmocka_unit_test(test_dotted_i),
-		cmocka_unit_test(test_memo),
-		cmocka_unit_test(test_memo_is_kept),
 		cmocka_unit_test(test_type_names),
 	};
 
