@@ -466,6 +466,7 @@ static void arrived(struct h1_conn *h, bool clean)
 
 	h->conn.run = NULL;
 	run->conn = NULL;
+	rl_buf_fini(&h->kept); /* all of it belonged to this answer */
 	if (again)
 		rl_conn_rest(&h->conn);
 	else

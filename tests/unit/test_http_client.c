@@ -439,6 +439,39 @@ static void a_connection_serves_again(void **state)
 	provider_close(p);
 }
 
+/* The end of the first answer was held back while its owner had paused: nothing of it is left to the second. */
+static void a_paused_answer_leaves_nothing_behind(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+		const struct step twice[] = {{READ, NULL, 0},        {SAY, good[i].wire, 0}, {READ, NULL, 0},
+					     {SAY, good[i].wire, 0}, {AWAIT_EOF, NULL, 0},   {STEP_END, NULL, 0}};
+		const struct step *scripts[] = {twice};
+
+		for (int pause = WHEN_HEAD; pause <= WHEN_BODY && !good[i].closes; pause++) {
+			struct provider *p = provider_open(1, scripts);
+			struct caller c[2];
+			struct bench b;
+
+			bench_open(&b, origin_for(p->port, 0, 32));
+			struct rl_call_spec spec = post(&b);
+
+			for (int k = 0; k < 2; k++) {
+				caller_init(&c[k]);
+				c[k].pause = (enum when)pause;
+				c[k].pause_each = true;
+				start(&c[k], &b, &spec);
+				run(&b);
+				check_good(&good[i], &c[k]);
+				assert_int_equal(c[k].reused, k);
+			}
+			bench_close(&b);
+			TWO(c);
+			provider_close(p);
+		}
+	}
+}
+
 /* The provider reads the second request and goes away without a word. */
 static void a_stale_connection_is_replaced_once(void **state)
 {
@@ -666,6 +699,7 @@ int main(void)
 		cmocka_unit_test(resets_are_told),
 		cmocka_unit_test(nobody_listens),
 		cmocka_unit_test(a_connection_serves_again),
+		cmocka_unit_test(a_paused_answer_leaves_nothing_behind),
 		cmocka_unit_test(a_stale_connection_is_replaced_once),
 		cmocka_unit_test(an_idle_connection_that_moves_is_closed),
 		cmocka_unit_test(bytes_after_an_answer_end_the_connection),
