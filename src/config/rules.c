@@ -96,16 +96,37 @@ static const char *authority_wrong(rl_str authority)
 	return NULL;
 }
 
+/* pchar of RFC 3986 §3.3 and '/'. */
+#define PATH_CHARACTERS "/-._~%!$&'()*+,;=:@"
+
+/* unix:/run/model.sock:/v1, the second path being that of the API. */
+static const char *unix_url_wrong(rl_str rest)
+{
+	size_t colon = rl_str_find(rest, ':');
+	rl_str socket = rl_str_sub(rest, 0, colon);
+	rl_str path = rl_str_sub(rest, colon == SIZE_MAX ? rest.n : colon + 1, rest.n);
+
+	if (socket.n < 2 || socket.n > PATH_MAX_BYTES || socket.p[0] != '/')
+		return "unix: needs an absolute path of 2 to 107 bytes, as in unix:/run/model.sock:/v1";
+	if (!made_of(socket, PATH_CHARACTERS))
+		return "the socket's path holds a character that is not possible here";
+	if (path.n && (path.p[0] != '/' || !made_of(path, PATH_CHARACTERS)))
+		return "after the socket's path comes ':' and the path of the API, as in unix:/run/model.sock:/v1";
+	return NULL;
+}
+
 const char *rl_rule_url(rl_str value)
 {
 	rl_str rest;
 
+	if (rl_str_starts(value, RL_STR("unix:")))
+		return unix_url_wrong(rl_str_sub(value, 5, value.n));
 	if (rl_str_starts(value, RL_STR("https://")))
 		rest = rl_str_sub(value, 8, value.n);
 	else if (rl_str_starts(value, RL_STR("http://")))
 		rest = rl_str_sub(value, 7, value.n);
 	else
-		return "expected a URL that begins with https:// or http://";
+		return "expected a URL that begins with https:// or http://, or unix:/path/of.sock:/path";
 	if (rl_str_find(value, '?') != SIZE_MAX || rl_str_find(value, '#') != SIZE_MAX)
 		return "a URL here has no query and no fragment";
 	size_t slash = rl_str_find(rest, '/');
@@ -113,8 +134,7 @@ const char *rl_rule_url(rl_str value)
 
 	if (wrong)
 		return wrong;
-	/* pchar of RFC 3986 §3.3 and '/'. */
-	if (slash != SIZE_MAX && !made_of(rl_str_sub(rest, slash, rest.n), "/-._~%!$&'()*+,;=:@"))
+	if (slash != SIZE_MAX && !made_of(rl_str_sub(rest, slash, rest.n), PATH_CHARACTERS))
 		return "the URL's path holds a character that must be percent-encoded";
 	return NULL;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The client side: calls out over pooled connections. An origin is one place to
- * call (scheme, host, port, TLS settings); it is shared by all workers and counts
+ * call (scheme, host, port or Unix socket, TLS settings); it is shared by all workers and counts
  * connections for the whole process. A pool is one worker's idle connections.
  *
  * A call ends by exactly one of on_end, on_fail or rl_call_cancel; the pointer is
@@ -27,6 +27,7 @@ struct rl_origin_spec {
 	bool https;
 	rl_str host; /* name or literal, no brackets */
 	uint16_t port;
+	rl_str unix_path;              /* of a Unix socket to connect to; host and port then only go into Host */
 	struct rl_tls_client_spec tls; /* where https */
 	uint32_t max_connections;      /* 0: unlimited; whole process */
 	uint32_t max_idle;             /* whole process */

@@ -208,6 +208,7 @@ struct rl_origin {
 	bool https;
 	uint16_t port;
 	rl_str host;
+	rl_str dial;      /* what is resolved and connected to: the host, or "unix:/path" */
 	rl_str authority; /* as Host needs it: port where not the scheme's, IPv6 in brackets */
 	struct rl_tls_client *tls;
 	struct rl_tls_shared *tls_shared;
@@ -215,7 +216,7 @@ struct rl_origin {
 	pthread_mutex_t lock;
 	struct rl_waiter *first, *last;
 	struct rl_place *places;
-	char text[]; /* behind host and authority */
+	char text[]; /* behind these names */
 };
 
 void rl_origin_hold(struct rl_origin *origin); /* a reference of a place */

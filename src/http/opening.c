@@ -126,7 +126,7 @@ static void resolve(struct rl_opening *opening)
 	struct rl_place *place = opening->run->place;
 
 	assert(opening->has_slot);
-	rl_dns_start(place->pool->loop, &opening->query, place->origin->host, place->origin->port, on_resolved);
+	rl_dns_start(place->pool->loop, &opening->query, place->origin->dial, place->origin->port, on_resolved);
 }
 
 /* ---- the slot ---- */

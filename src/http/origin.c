@@ -12,6 +12,7 @@
  */
 #include <assert.h>
 #include <pthread.h>
+#include <stdarg.h>
 #include <stdlib.h>
 
 #include "http/client_priv.h"
@@ -105,28 +106,41 @@ static void tls_put(struct rl_tls_shared *shared)
 
 /* ---- life ---- */
 
-/* host, then authority (RFC 9110 §7.2), into text. */
-static void write_names(struct rl_origin *origin, rl_str host, size_t room)
+/* Text that the origin keeps, into its own room at *at. */
+static rl_str put(char **at, const char *end, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+static rl_str put(char **at, const char *end, const char *format, ...)
 {
-	bool v6 = rl_str_find(host, ':') != SIZE_MAX;
+	char *begin = *at;
+	va_list args;
+
+	va_start(args, format);
+	int n = vsnprintf(begin, (size_t)(end - begin), format, args);
+	va_end(args);
+	assert(n >= 0 && n < end - begin);
+	*at += n;
+	return rl_str_make(begin, (size_t)n);
+}
+
+/* What it is called, and what Host says of it (RFC 9110 §7.2); `room` bytes of text suffice. */
+static void write_names(struct rl_origin *origin, const struct rl_origin_spec *spec, size_t room)
+{
+	bool v6 = rl_str_find(spec->host, ':') != SIZE_MAX;
 	bool usual = origin->port == (origin->https ? 443 : 80);
-	char *at = origin->text + host.n;
-	char port[8] = "";
+	char *at = origin->text, port[8] = "";
+	const char *end = at + room;
 
 	if (!usual)
 		snprintf(port, sizeof port, ":%u", (unsigned)origin->port);
-	memcpy(origin->text, host.p, host.n);
-	int n = snprintf(at, room - host.n, "%s%.*s%s%s", v6 ? "[" : "", RL_STR_ARG(host), v6 ? "]" : "", port);
-
-	assert(n > 0 && (size_t)n < room - host.n);
-	origin->host = rl_str_make(origin->text, host.n);
-	origin->authority = rl_str_make(at, (size_t)n);
+	origin->host = put(&at, end, "%.*s", RL_STR_ARG(spec->host));
+	origin->authority = put(&at, end, "%s%.*s%s%s", v6 ? "[" : "", RL_STR_ARG(spec->host), v6 ? "]" : "", port);
+	origin->dial = spec->unix_path.n ? put(&at, end, "unix:%.*s", RL_STR_ARG(spec->unix_path)) : origin->host;
 }
 
 enum rl_err rl_origin_new(const struct rl_origin_spec *spec, struct rl_origin **out, const char **why)
 {
 	assert(spec->host.n > 0 && spec->host.n <= 255 && spec->port > 0);
-	size_t room = 2 * spec->host.n + sizeof "[]:65535";
+	size_t room = 2 * spec->host.n + spec->unix_path.n + sizeof "[]:65535unix:";
 	struct rl_origin *origin = calloc(1, sizeof *origin + room);
 
 	*why = rl_err_text(RL_ERR_NOMEM);
@@ -149,7 +163,7 @@ enum rl_err rl_origin_new(const struct rl_origin_spec *spec, struct rl_origin **
 		}
 		origin->tls = origin->tls_shared->tls;
 	}
-	write_names(origin, spec->host, room);
+	write_names(origin, spec, room);
 	atomic_init(&origin->refs, 1);
 	atomic_init(&origin->users, 1);
 	pthread_mutex_init(&origin->lock, NULL);

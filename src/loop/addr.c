@@ -7,12 +7,26 @@
 
 #include "loop/addr_priv.h"
 
+static bool unix_literal(rl_str path, struct rl_addr *out)
+{
+	struct sockaddr_un sa = {.sun_family = AF_UNIX};
+
+	if (path.n == 0 || path.n >= sizeof sa.sun_path || memchr(path.p, 0, path.n))
+		return false;
+	memcpy(sa.sun_path, path.p, path.n);
+	*out = (struct rl_addr){.len = sizeof sa};
+	memcpy(&out->sa, &sa, sizeof sa);
+	return true;
+}
+
 bool rl_addr_literal(rl_str host, uint16_t port, struct rl_addr *out)
 {
 	char text[INET6_ADDRSTRLEN];
 	struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(port)};
 	struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
 
+	if (rl_str_starts(host, RL_STR("unix:")))
+		return unix_literal(rl_str_sub(host, strlen("unix:"), host.n), out);
 	bool bracketed = host.n >= 2 && host.p[0] == '[' && host.p[host.n - 1] == ']';
 
 	if (bracketed)

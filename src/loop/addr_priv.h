@@ -5,7 +5,7 @@
 
 #include "loop/dns.h"
 
-/* A literal IPv4 or IPv6 address (the latter with or without brackets). */
+/* A literal IPv4 or IPv6 address (the latter with or without brackets), or "unix:/path", which has no port. */
 bool rl_addr_literal(rl_str host, uint16_t port, struct rl_addr *out);
 /* 0.0.0.0, :: and ::ffff:0.0.0.0: "this host", which no name should point to. */
 bool rl_addr_is_any(const struct rl_addr *addr);

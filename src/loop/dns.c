@@ -154,7 +154,7 @@ static void answer(struct rl_dns_query *query, enum rl_err result, const struct 
 		*addr = addrs[i];
 		if (addr->sa.ss_family == AF_INET6)
 			((struct sockaddr_in6 *)&addr->sa)->sin6_port = htons(query->port);
-		else
+		else if (addr->sa.ss_family == AF_INET)
 			((struct sockaddr_in *)&addr->sa)->sin_port = htons(query->port);
 	}
 	rl_loop_defer(query->loop, &query->task);

@@ -35,7 +35,10 @@ struct rl_dns_query {
 	uint16_t port;
 };
 
-/* `host`: a name or a literal address (IPv6 with or without brackets); borrowed for the call only. */
+/*
+ * `host`: a name, a literal address (IPv6 with or without brackets) or "unix:/path" (the port means nothing then);
+ * borrowed for the call only.
+ */
 void rl_dns_start(struct rl_loop *loop, struct rl_dns_query *query, rl_str host, uint16_t port,
 		  void (*on_done)(struct rl_dns_query *query));
 /* on_done will not be called. Harmless when done. */

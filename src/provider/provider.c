@@ -70,9 +70,44 @@ static bool parse_authority(rl_str text, struct rl_url *out)
 	return at == SIZE_MAX || parse_port(rl_str_sub(text, at + 1, SIZE_MAX), &out->port);
 }
 
+#define UNIX_PATH_MAX 107u /* sun_path with its NUL */
+
+/*
+ * "unix:/run/llama.sock:/v1", as addresses to listen on are written here, and as nginx separates the two paths. What
+ * goes into Host is "localhost": servers on sockets hardly look at it, but it must be there (RFC 9110 §7.2).
+ */
+static bool parse_unix(rl_str text, struct rl_url *out)
+{
+	size_t colon = rl_str_find(text, ':');
+
+	out->host = RL_STR("localhost");
+	out->port = 80;
+	out->unix_path = rl_str_sub(text, 0, colon == SIZE_MAX ? text.n : colon);
+	out->path = rl_str_sub(text, colon == SIZE_MAX ? text.n : colon + 1, SIZE_MAX);
+	return out->unix_path.n > 1 && out->unix_path.n <= UNIX_PATH_MAX && out->unix_path.p[0] == '/' &&
+	       path_ok(out->unix_path) && (out->path.n == 0 || out->path.p[0] == '/');
+}
+
+/* Takes the slashes at its end off the path. */
+static enum rl_err finish_path(struct rl_url *out, const char **why)
+{
+	while (out->path.n && out->path.p[out->path.n - 1] == '/')
+		out->path.n--;
+	if (path_ok(out->path))
+		return RL_OK;
+	*why = "an address must not have a query, a fragment, blanks or control characters";
+	return RL_ERR_SYNTAX;
+}
+
 enum rl_err rl_url_parse(rl_str text, struct rl_url *out, const char **why)
 {
 	*out = (struct rl_url){0};
+	if (rl_str_starts(text, RL_STR("unix:"))) {
+		if (parse_unix(rl_str_sub(text, 5, SIZE_MAX), out))
+			return finish_path(out, why);
+		*why = "a socket's address is written unix:/path/of.sock:/path";
+		return RL_ERR_SYNTAX;
+	}
 	if (rl_str_starts(text, RL_STR("https://"))) {
 		out->https = true;
 		out->port = 443;
@@ -81,18 +116,14 @@ enum rl_err rl_url_parse(rl_str text, struct rl_url *out, const char **why)
 		out->port = 80;
 		text = rl_str_sub(text, 7, SIZE_MAX);
 	} else {
-		*why = "an address must start with http:// or https://";
+		*why = "an address must start with https://, http:// or unix:/";
 		return RL_ERR_SYNTAX;
 	}
 	size_t slash = rl_str_find(text, '/');
 
 	out->path = rl_str_sub(text, slash == SIZE_MAX ? text.n : slash, SIZE_MAX);
-	while (out->path.n && out->path.p[out->path.n - 1] == '/')
-		out->path.n--;
-	if (!path_ok(out->path)) {
-		*why = "an address must not have a query, a fragment, blanks or control characters";
+	if (finish_path(out, why))
 		return RL_ERR_SYNTAX;
-	}
 	if (!parse_authority(rl_str_sub(text, 0, slash == SIZE_MAX ? text.n : slash), out)) {
 		*why = "host or port of the address is malformed";
 		return RL_ERR_SYNTAX;
@@ -216,6 +247,7 @@ static enum rl_err connect_origin(struct rl_provider *p, const struct rl_provide
 		.https = url.https,
 		.host = url.host,
 		.port = url.port,
+		.unix_path = url.unix_path,
 		.tls = {.ca_file = s->ca_file, .certificate_file = s->client_certificate, .key_file = s->client_key},
 		.max_connections = s->max_connections,
 		.max_idle = s->max_idle_connections,

@@ -52,12 +52,13 @@ bool rl_provider_header_is_set(const struct rl_provider *provider, rl_str name);
 /* The key for the next call for `model`, in turn by weight; NULL if the provider has none for it. */
 const struct rl_provider_key *rl_provider_next_key(const struct rl_provider *provider, rl_str model);
 
-/* "http://host:port/path" in its parts; RL_ERR_SYNTAX with *why if it is not such an address. */
+/* "http://host:port/path" or "unix:/path.sock:/path" in its parts; RL_ERR_SYNTAX with *why if it is not such an address. */
 struct rl_url {
 	bool https;
 	rl_str host; /* without brackets */
 	uint16_t port;
-	rl_str path; /* without the slash at its end; may be empty */
+	rl_str unix_path; /* of the socket, where the address is one; host is "localhost" then */
+	rl_str path;      /* without the slash at its end; may be empty */
 };
 enum rl_err rl_url_parse(rl_str text, struct rl_url *out, const char **why) RL_MUST_CHECK;
 

@@ -813,7 +813,7 @@ class RawServer:
 
     script(connection): called in a thread of its own with a RawConnection. Or give bytes: each request is read
     whole and answered with them. tls: an ssl.SSLContext for servers. backlog 0 with accept=False leaves
-    connections unaccepted."""
+    connections unaccepted. A host that is a path is a Unix socket there."""
 
     def __init__(self, script, host='127.0.0.1', port=0, tls=None, accept=True, backlog=128):
         self.script = script if callable(script) else self._answer_with(script)
@@ -821,12 +821,12 @@ class RawServer:
         self.connections = []
         self.errors = []
         self._closing = False
-        family = socket.AF_INET6 if ':' in host else socket.AF_INET
+        family = socket.AF_UNIX if host[0] == '/' else socket.AF_INET6 if ':' in host else socket.AF_INET
         self.listener = socket.socket(family)
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.listener.bind((host, port))
+        self.listener.bind(host if family == socket.AF_UNIX else (host, port))
         self.listener.listen(backlog)
-        self.host, self.port = self.listener.getsockname()[:2]
+        self.host, self.port = (host, 0) if family == socket.AF_UNIX else self.listener.getsockname()[:2]
         if accept:
             threading.Thread(target=self._accept, daemon=True).start()
 
@@ -839,6 +839,8 @@ class RawServer:
 
     @property
     def base_url(self):
+        if self.host[0] == '/':
+            return f'unix:{self.host}:/v1'
         host = f'[{self.host}]' if ':' in self.host else self.host
         return f'{"https" if self.tls else "http"}://{host}:{self.port}/v1'
 
@@ -904,7 +906,8 @@ class RawConnection:
 
     def __init__(self, sock):
         self.sock = sock
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.requests = []
         self.pending = b''
         self.kept = False  # a script that sets this leaves the connection open when it returns

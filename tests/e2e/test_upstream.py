@@ -1,16 +1,41 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How providers are reached: authorities and certificates of one's own, sessions taken up again."""
+"""How providers are reached: Unix sockets; authorities and certificates of one's own, sessions taken up again."""
+import os
 import shutil
 import ssl
 
 import harness
-from kit import config, good, serving, whole
+from kit import config, good, header, serving, whole
 
 
 def once(connection, _):
     """One answer a connection."""
     connection.send(whole('over and out').replace(b'HTTP/1.1 200 OK\r\n', b'HTTP/1.1 200 OK\r\nConnection: close\r\n'))
     return False
+
+
+# --- Unix sockets ---------------------------------------------------------------------------------------------------
+
+def test_a_provider_on_a_unix_socket(gateway, provider, tmp_path):
+    """Whole and streamed, kept alive, with a Host that every server takes; no server there is a refusal at once."""
+    path = str(tmp_path / 'model.sock')
+    a = provider(good('by file'), host=path)
+    assert a.base_url == f'unix:{path}:/v1'
+    relais = gateway(config([a, provider(good('by address'))], server={'workers': 1}))
+    for _ in range(3):
+        assert relais.chat().json()['choices'][0]['message']['content'] == 'by file'
+        assert relais.chat(stream=True).stream_text() == 'by file'
+    assert len(a.connections) == 1
+    request = a.requests[0]
+    assert request.line == 'POST /v1/chat/completions HTTP/1.1' and header(request, 'host') == 'localhost'
+    a.close()
+    for gone in (False, True):
+        if gone:
+            os.unlink(path)
+        reply = relais.chat()
+        assert reply.json()['choices'][0]['message']['content'] == 'by address'
+        assert reply.seconds < 0.5 * harness.SLOW
+    assert [r['attempts'][0]['fault'] for r in relais.access_log(8)[-2:]] == ['connect', 'connect']
 
 
 # --- TLS ------------------------------------------------------------------------------------------------------------

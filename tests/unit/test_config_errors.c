@@ -140,15 +140,20 @@ static const struct {
 	 "providers:\n  a: {base_url: 'ftp://x'}\n  b: {base_url: 'http://'}\n  c: {base_url: 'https://u:" CANARY
 	 "@x/'}\n"
 	 "  d: {base_url: 'https://x/?a=1'}\n  e: {base_url: 'https://x:0/'}\n  f: {base_url: 'https://x/a b'}\n"
-	 "  g: {base_url: 'https://[::1/'}\n  h: {base_url: 'https://x y/'}\n",
-	 "f:2:17: providers.a.base_url: expected a URL that begins with https:// or http://\n"
+	 "  g: {base_url: 'https://[::1/'}\n  h: {base_url: 'https://x y/'}\n"
+	 "  i: {base_url: 'unix:run/x'}\n  j: {base_url: 'unix:/run/x:v1'}\n  k: {base_url: 'unix:/a b'}\n"
+	 "  l: {base_url: 'unix:/run/x.sock:/v1'}\n",
+	 "f:2:17: providers.a.base_url: expected a URL that begins with https:// or http://, or unix:/path/of.sock:/path\n"
 	 "f:3:17: providers.b.base_url: the URL needs a host\n"
 	 "f:4:17: providers.c.base_url: a URL here holds no user or password: keys belong in api_key\n"
 	 "f:5:17: providers.d.base_url: a URL here has no query and no fragment\n"
 	 "f:6:17: providers.e.base_url: the URL's port must be a number from 1 to 65535\n"
 	 "f:7:17: providers.f.base_url: the URL's path holds a character that must be percent-encoded\n"
 	 "f:8:17: providers.g.base_url: not an IPv6 address in the URL\n"
-	 "f:9:17: providers.h.base_url: not a host name in the URL\n"},
+	 "f:9:17: providers.h.base_url: not a host name in the URL\n"
+	 "f:10:17: providers.i.base_url: unix: needs an absolute path of 2 to 107 bytes, as in unix:/run/model.sock:/v1\n"
+	 "f:11:17: providers.j.base_url: after the socket's path comes ':' and the path of the API, as in unix:/run/model.sock:/v1\n"
+	 "f:12:17: providers.k.base_url: the socket's path holds a character that is not possible here\n"},
 	{"networks", "server: {trusted_proxies: [10.0.0.1, 10.0.0.0/33, 'fd00::/129', x/8]}\n",
 	 "f:1:28: server.trusted_proxies[0]: expected a network such as 10.0.0.0/8 or fd00::/8\n"
 	 "f:1:38: server.trusted_proxies[1]: an IPv4 network has at most 32 bits\n"
@@ -184,7 +189,7 @@ static const struct {
 	 "server: {workers: '${KEY}'}\nlog: {level: '${KEY}'}\nproviders: {p: {base_url: '${KEY}', dialect: '${KEY}'}}\n",
 	 "f:1:19: server.workers: expected an integer or 'auto', got '${KEY}'\n"
 	 "f:2:14: log.level: expected error, warn, info or debug, got '${KEY}'\n"
-	 "f:3:27: providers.p.base_url: expected a URL that begins with https:// or http://\n"
+	 "f:3:27: providers.p.base_url: expected a URL that begins with https:// or http://, or unix:/path/of.sock:/path\n"
 	 "f:3:46: providers.p.dialect: unknown dialect '${KEY}'\n"},
 	{"secrets",
 	 "server: {admin_token: 'file:/none'}\nproviders:\n  a: {api_key: 'file:/blank'}\n  b: {api_key: 'file:/lines'}\n  c: {api_key: '" CANARY

@@ -194,6 +194,11 @@ static void test_literals(void **state)
 	assert_string_equal(resolve("127.0.0.9"), "127.0.0.9:443");
 	assert_string_equal(resolve("::1"), "[::1]:443");
 	assert_string_equal(resolve("[fd00::2]"), "[fd00::2]:443");
+	assert_string_equal(resolve("unix:/run/x.sock"), "unix");
+	struct sockaddr_un sa;
+
+	memcpy(&sa, &d.query[0].addrs[0].sa, sizeof sa);
+	assert_string_equal(sa.sun_path, "/run/x.sock"); /* the port has gone nowhere */
 	assert_int_equal(d.asked, 0);
 }
 

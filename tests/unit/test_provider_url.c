@@ -30,13 +30,40 @@ static void test_good(void **state)
 	good("http://[::1]:8000/v1", false, "::1", 8000, "/v1");
 	good("http://[2001:db8::1]", false, "2001:db8::1", 80, "");
 	good("http://[::ffff:127.0.0.1]:65535", false, "::ffff:127.0.0.1", 65535, "");
+	good("unix:/run/llama.sock:/v1/", false, "localhost", 80, "/v1");
+	good("unix:/run/llama.sock:", false, "localhost", 80, "");
+	good("unix:/run/llama.sock", false, "localhost", 80, "");
 	good("http://under_score-and-dash.local:8080/%7Euser", false, "under_score-and-dash.local", 8080, "/%7Euser");
+}
+
+/* 107 bytes with the slash in front are all that a Unix socket takes. */
+#define LONG_PATH                                  \
+	"0123456789012345678901234567890123456789" \
+	"0123456789012345678901234567890123456789012345678901234567890123456"
+
+static void test_unix(void **state)
+{
+	const char *why;
+	struct rl_url url;
+
+	(void)state;
+	assert_int_equal(rl_url_parse(RL_STR("unix:/run/llama.sock:/v1"), &url, &why), RL_OK);
+	assert_str(url.unix_path, "/run/llama.sock");
+	assert_int_equal(rl_url_parse(RL_STR("http://localhost/"), &url, &why), RL_OK);
+	assert_int_equal(url.unix_path.n, 0);
 }
 
 static void test_bad(void **state)
 {
 	static const char *const texts[] = {
 		"",
+		"unix:",
+		"unix:/",
+		"unix:run/llama.sock:/v1",
+		"unix:/run/llama.sock:v1",
+		"unix:/run/llama sock:/v1",
+		"unix:/run/llama.sock:/v 1",
+		"unix:/" LONG_PATH,
 		"api.openai.com",
 		"ftp://host/",
 		"HTTP://host",
@@ -117,6 +144,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_good),
+		cmocka_unit_test(test_unix),
 		cmocka_unit_test(test_bad),
 		cmocka_unit_test(test_presets),
 	};
