@@ -366,9 +366,9 @@ static const struct rl_schema_row provider_rows[] = {
 	 F(rl_cfg_provider, base_url),
 	 .max = 2048,
 	 .check = rl_rule_url,
-	 .doc = "Where its API begins, as its official SDK has it (with `/v1` where that does); "
-		"`unix:/run/model.sock:/v1` for one that listens on a Unix socket, the API's path behind the colon. "
-		"Empty: the known address of a provider of this name or dialect."},
+	 .doc = "Where its API begins, as its official SDK has it (with `/v1` where that does). A provider on a Unix "
+		"socket is written `unix:/run/model.sock:/v1`, the path of the API behind the second colon. If empty, "
+		"the known address of a provider of this name or dialect."},
 	{.key = "api_key",
 	 .type = RL_SCHEMA_SECRET,
 	 F(rl_cfg_provider, api_key),
