@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 
+#include "policy/cors.h"
 #include "policy/origin_rule.h"
 
 #define ANSWER_BYTES_MAX RL_METRICS_TEXT_MAX
@@ -114,7 +115,7 @@ static const char *refuses(struct rl_admin *admin, const struct rl_request_head 
 
 	*status = 403;
 	if (!rl_secret_is_set(token))
-		return rl_open_listener_refuses(head, true);
+		return rl_open_listener_refuses(head, true, false);
 	*status = 401;
 	if (rl_caller_secret_is(token, rl_caller_bearer(rl_headers_value(&head->headers, RL_H_AUTHORIZATION))))
 		return NULL;
@@ -241,11 +242,13 @@ enum rl_err rl_admin_new(struct rl_loop *loop, const struct rl_admin_hooks *hook
 	admin->self = self;
 	enum rl_err err = rl_server_new(loop, &exchange_ops, admin, &limits, &admin->server);
 
-	if (err)
+	if (err) {
 		free(admin);
-	else
-		*out = admin;
-	return err;
+		return err;
+	}
+	rl_server_set_always(admin->server, rl_browser_fields, RL_BROWSER_FIELDS);
+	*out = admin;
+	return RL_OK;
 }
 
 void rl_admin_accept(struct rl_admin *admin, int fd, const struct rl_addr *peer)

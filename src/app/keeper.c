@@ -605,6 +605,17 @@ static void collect_reloads(void *user, struct rl_metric_out *out)
 	rl_metric_sample(out, &RL_STR("rejected"), (double)p->reloads_rejected);
 }
 
+static void collect_rate_limited(void *user, struct rl_metric_out *out)
+{
+	const struct rl_program *p = user;
+
+	for (enum rl_rate_kind kind = 0; kind < RL_RATE_KIND_COUNT; kind++) {
+		rl_str name = rl_rate_kind_name(kind);
+
+		rl_metric_sample(out, &name, (double)rl_rate_refused(p->gateway.rate, kind));
+	}
+}
+
 void rl_keeper_feed_metrics(struct rl_program *p)
 {
 	rl_metrics_collect(p->metrics, RL_METRIC_CONNECTIONS, collect_connections, p);
@@ -612,6 +623,7 @@ void rl_keeper_feed_metrics(struct rl_program *p)
 	rl_metrics_collect(p->metrics, RL_METRIC_TARGET_IN_FLIGHT, collect_target_in_flight, p);
 	rl_metrics_collect(p->metrics, RL_METRIC_TARGET_AVAILABLE, collect_target_available, p);
 	rl_metrics_collect(p->metrics, RL_METRIC_RELOADS, collect_reloads, p);
+	rl_metrics_collect(p->metrics, RL_METRIC_RATE_LIMITED, collect_rate_limited, p);
 	rl_metrics_collect(p->metrics, RL_METRIC_LOG_RECORDS, rl_access_log_collect_records, p->access_log);
 	rl_metrics_collect(p->metrics, RL_METRIC_LOG_DROPPED, rl_access_log_collect_dropped, p->access_log);
 }

@@ -132,6 +132,23 @@ static void check_open(struct rl_schema_cx *cx, const struct rl_cfg_server *serv
 	}
 }
 
+/* '*' beside others would hide that they mean nothing; and on an open listener it means everybody's pages. */
+static void check_cors(struct rl_schema_cx *cx, const struct rl_cfg_server *server, size_t n_clients)
+{
+	bool open = server->auth == RL_CFG_AUTH_NONE || (server->auth == RL_CFG_AUTH_AUTO && !n_clients);
+
+	for (size_t i = 0; i < server->n_cors_origins; i++) {
+		if (!rl_str_eq(server->cors_origins[i], RL_STR("*")))
+			continue;
+		if (server->n_cors_origins > 1)
+			rl_schema_fail(cx, "cors", "'*' allows every origin: it stands alone in origins");
+		else if (open)
+			rl_schema_warn(cx, "cors",
+				       "no key is asked for, so every web page that a user opens can use the models");
+		return;
+	}
+}
+
 void rl_check_server(struct rl_schema_cx *cx, void *object)
 {
 	struct rl_cfg_server *server = object;
@@ -139,6 +156,7 @@ void rl_check_server(struct rl_schema_cx *cx, void *object)
 
 	check_duplicates(cx, server);
 	check_open(cx, server, config->n_clients);
+	check_cors(cx, server, config->n_clients);
 	if (server->auth == RL_CFG_AUTH_KEYS && !config->n_clients)
 		rl_schema_fail(cx, "auth", "'keys' needs at least one client under clients");
 	if (server->auth == RL_CFG_AUTH_NONE && config->n_clients)

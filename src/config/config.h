@@ -26,6 +26,11 @@ struct rl_cfg_listen {
 	unsigned line, column;
 };
 
+struct rl_cfg_rate {    /* server.rate_limit.X: of one client address */
+	uint32_t rate;  /* requests a second; 0 = unlimited */
+	uint32_t burst; /* that may come at once, 1 at least */
+};
+
 struct rl_cfg_server {
 	struct rl_cfg_listen *listen; /* server.listen: string, map or list */
 	size_t n_listen;
@@ -38,11 +43,14 @@ struct rl_cfg_server {
 	struct rl_secret admin_token;
 	rl_str *trusted_proxies; /* CIDRs, checked */
 	size_t n_trusted_proxies;
+	rl_str *cors_origins; /* server.cors.origins: exact, or "*" alone */
+	size_t n_cors_origins;
 	uint64_t keepalive_ms;  /* idle between requests of a client, 120 s */
 	uint64_t header_ms;     /* to receive a request's head, 10 s */
 	uint64_t body_idle_ms;  /* gap while a body arrives, 30 s */
 	uint64_t write_idle_ms; /* a client that takes nothing, 60 s */
 	uint64_t max_header_bytes;
+	struct rl_cfg_rate rate_inference, rate_auth; /* server.rate_limit.{inference,auth} */
 	uint32_t max_connections;                   /* downstream, whole process; 0 = descriptor limit less a reserve */
 	uint64_t drain_delay_ms, drain_deadline_ms; /* server.drain.{delay,deadline} */
 };

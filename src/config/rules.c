@@ -156,6 +156,33 @@ const char *rl_rule_cidr(rl_str value)
 	return wrong;
 }
 
+/* As browsers serialise it (RFC 6454 §6.2; default ports of WHATWG URL): it is compared byte by byte. */
+const char *rl_rule_origin(rl_str value)
+{
+	static const char wrong[] = "expected an origin such as https://app.example or http://localhost:3000, or '*'";
+	size_t colon = rl_str_find(value, ':');
+	rl_str scheme = rl_str_sub(value, 0, colon), rest = rl_str_sub(value, colon, value.n);
+
+	if (rl_str_eq(value, RL_STR("*")))
+		return NULL;
+	if (rl_str_eq(value, RL_STR("null")))
+		return "'null' is what every sandboxed page and local file calls itself: nobody can be told by it";
+	if (colon == SIZE_MAX || !rl_str_starts(rest, RL_STR("://")) || !made_of(scheme, "+-."))
+		return wrong;
+	rest = rl_str_sub(rest, 3, rest.n);
+	if (rl_str_find(rest, '/') != SIZE_MAX)
+		return "an origin ends with its host or port: no slash and no path";
+	for (size_t i = 0; i < value.n; i++)
+		if (value.p[i] >= 'A' && value.p[i] <= 'Z')
+			return "an origin is written in lower case, as browsers send it";
+	if (rl_str_find(rest, '*') != SIZE_MAX)
+		return "an origin is written out: '*' stands alone, for all of them";
+	if ((rl_str_eq(scheme, RL_STR("https")) && rl_str_ends(rest, RL_STR(":443"))) ||
+	    (rl_str_eq(scheme, RL_STR("http")) && rl_str_ends(rest, RL_STR(":80"))))
+		return "browsers leave the default port out of an origin";
+	return authority_wrong(rest) ? wrong : NULL;
+}
+
 const char *rl_rule_header_name(rl_str value)
 {
 	/* Those of the connection (RFC 9110 §7.6.1), and those that frame or address the message. */

@@ -13,6 +13,7 @@
 const char *rl_rule_address(rl_str value); /* to listen on */
 const char *rl_rule_url(rl_str value);
 const char *rl_rule_cidr(rl_str value);
+const char *rl_rule_origin(rl_str value);
 const char *rl_rule_header_name(rl_str value);
 const char *rl_rule_header_value(rl_str value);
 const char *rl_rule_body_name(rl_str value);

@@ -71,6 +71,69 @@ static const struct rl_schema drain_schema = {
 	.doc = "How the program stops.",
 };
 
+/* Of both limits; only the defaults differ. */
+#define RATE_ROWS(rate_default, burst_default)                                          \
+	{.key = "rate",                                                                 \
+	 .type = RL_SCHEMA_INT,                                                         \
+	 F(rl_cfg_rate, rate),                                                          \
+	 .initial = rate_default,                                                       \
+	 .max = 1000000,                                                                \
+	 .doc = "Requests a second that an address may make; 0: as many as it likes."}, \
+		{.key = "burst",                                                        \
+		 .type = RL_SCHEMA_INT,                                                 \
+		 F(rl_cfg_rate, burst),                                                 \
+		 .initial = burst_default,                                              \
+		 .min = 1,                                                              \
+		 .max = 1000000,                                                        \
+		 .doc = "Requests that an address which has been quiet may make at once."},
+
+static const struct rl_schema_row rate_inference_rows[] = {RATE_ROWS("100", "200")};
+static const struct rl_schema rate_inference_schema = {
+	.rows = rate_inference_rows,
+	.n_rows = COUNT(rate_inference_rows),
+	.doc = "Requests that may be made at all: to models, and for their list.",
+};
+static const struct rl_schema_row rate_auth_rows[] = {RATE_ROWS("10", "20")};
+static const struct rl_schema rate_auth_schema = {
+	.rows = rate_auth_rows,
+	.n_rows = COUNT(rate_auth_rows),
+	.doc = "Requests that may be refused with 401; beyond that keys of this address are not looked at.",
+};
+
+static const struct rl_schema_row rate_limit_rows[] = {
+	{.key = "inference",
+	 .type = RL_SCHEMA_SECTION,
+	 F(rl_cfg_server, rate_inference),
+	 .child = &rate_inference_schema,
+	 .doc = "Requests that may be made at all: to models, and for their list."},
+	{.key = "auth",
+	 .type = RL_SCHEMA_SECTION,
+	 F(rl_cfg_server, rate_auth),
+	 .child = &rate_auth_schema,
+	 .doc = "Requests that may be refused with 401; beyond that keys of this address are not looked at."},
+};
+static const struct rl_schema rate_limit_schema = {
+	.rows = rate_limit_rows,
+	.n_rows = COUNT(rate_limit_rows),
+	.doc = "What one client address may do; loopback and Unix sockets are free.",
+};
+
+static const struct rl_schema_row cors_rows[] = {
+	{.key = "origins",
+	 .type = RL_SCHEMA_STRINGS,
+	 MANY(rl_cfg_server, cors_origins),
+	 .flags = RL_SCHEMA_ONE_OR_MANY,
+	 .max = 100,
+	 .check = rl_rule_origin,
+	 .type_text = "origin, or list of origins",
+	 .doc = "Origins whose pages may call, exactly as browsers send them (`https://app.example`), or `*` for all."},
+};
+static const struct rl_schema cors_schema = {
+	.rows = cors_rows,
+	.n_rows = COUNT(cors_rows),
+	.doc = "Which web pages may call from a browser.",
+};
+
 static const char *const auth_words[] = {"auto", "none", "keys", NULL};
 
 static const struct rl_schema_row server_rows[] = {
@@ -174,6 +237,15 @@ static const struct rl_schema_row server_rows[] = {
 	 .initial = "0",
 	 .max = 10000000,
 	 .doc = "Client connections of the whole process; 0: as many as the descriptor limit allows."},
+	{.key = "cors",
+	 .type = RL_SCHEMA_SECTION,
+	 .child = &cors_schema,
+	 .doc = "Which web pages may call from a browser, without its cookies. By default none but local ones."},
+	{.key = "rate_limit",
+	 .type = RL_SCHEMA_SECTION,
+	 .child = &rate_limit_schema,
+	 .doc = "What one client address (IPv6: one /64) may do, with status 429 beyond it. Loopback and Unix sockets "
+		"are free; behind `trusted_proxies` the client's own address counts."},
 	{.key = "drain", .type = RL_SCHEMA_SECTION, .child = &drain_schema, .doc = "How the program stops."},
 };
 static const struct rl_schema server_schema = {

@@ -349,7 +349,7 @@ static void decide_framing(struct rl_xchg *x, const struct rl_response_head *hea
 static void h1_write_head(struct rl_xchg *x, const struct rl_response_head *head)
 {
 	rl_str reason = rl_str_of(rl_status_text(head->status));
-	size_t most = HEAD_FIXED_BYTES;
+	size_t most = HEAD_FIXED_BYTES + x->conn->server->always_text.n;
 	char *begin_at, *at;
 
 	assert(head->status >= 200 && head->status <= 999);
@@ -367,6 +367,7 @@ static void h1_write_head(struct rl_xchg *x, const struct rl_response_head *head
 	at = put(at, RL_STR("\r\nDate: "));
 	at = put(at, rl_str_make(rl_server_date(x->conn->server), RL_DATE_LEN));
 	at = put(at, RL_STR("\r\n"));
+	at = put(at, x->conn->server->always_text);
 	for (uint32_t i = 0; i < head->headers.n; i++) {
 		const struct rl_header *h = &head->headers.v[i];
 		if (!passes(h))

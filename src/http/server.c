@@ -54,6 +54,23 @@ void rl_server_set_limits(struct rl_server *server, const struct rl_server_limit
 	server->limits = *limits;
 }
 
+void rl_server_set_always(struct rl_server *server, const struct rl_header *fields, size_t n)
+{
+	size_t at = 0;
+
+	assert(!server->n_always);
+	server->always = fields;
+	server->n_always = n;
+	for (size_t i = 0; i < n; i++) {
+		int more = snprintf(server->always_room + at, RL_ALWAYS_BYTES_MAX - at, "%.*s: %.*s\r\n",
+				    RL_STR_ARG(fields[i].name), RL_STR_ARG(fields[i].value));
+
+		assert(more > 0 && (size_t)more < RL_ALWAYS_BYTES_MAX - at);
+		at += (size_t)more;
+	}
+	server->always_text = rl_str_make(server->always_room, at);
+}
+
 size_t rl_server_connections(const struct rl_server *server)
 {
 	return server->n_conns;
@@ -582,6 +599,7 @@ static void refusal(struct rl_conn *conn, uint16_t status, const char *text, str
 	rl_buf_printf(answer, "HTTP/1.1 %u %s\r\nDate: %s\r\nContent-Type: %.*s\r\nContent-Length: %zu\r\n%s",
 		      (unsigned)status, rl_status_text(status), rl_server_date(server), RL_STR_ARG(type), body.n,
 		      status == 405 ? "Allow: GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS\r\n" : "");
+	rl_buf_add(answer, server->always_text);
 	rl_buf_add(answer, RL_STR("Connection: close\r\n\r\n"));
 	rl_buf_add(answer, rl_buf_str(&body));
 	rl_buf_fini(&body);

@@ -70,6 +70,9 @@ void rl_server_accept(struct rl_server *server, int fd, const struct rl_addr *pe
 		      void (*on_close)(void *arg), void *arg);
 /* New limits for connections to come and for the next request of those that are. */
 void rl_server_set_limits(struct rl_server *server, const struct rl_server_limits *limits);
+/* Fields that each answer carries, refusals too; of static memory, at most RL_ALWAYS_BYTES_MAX as text. Called once. */
+#define RL_ALWAYS_BYTES_MAX 256u
+void rl_server_set_always(struct rl_server *server, const struct rl_header *fields, size_t n);
 /* Idle connections close now, the others after their answer ("Connection: close"). */
 void rl_server_drain(struct rl_server *server);
 /* Closes everything that is left, calling on_gone(SHUTDOWN). */

@@ -126,6 +126,10 @@ struct rl_server {
 	struct rl_xchg *free_xchgs, *dead_xchgs;
 	size_t n_free_conns, n_free_xchgs;
 	struct rl_task reap;
+	const struct rl_header *always; /* of each answer */
+	size_t n_always;
+	rl_str always_text; /* the same as HTTP/1 lines */
+	char always_room[RL_ALWAYS_BYTES_MAX];
 	uint64_t date_until_ms;
 	char date[RL_DATE_LEN + 1];
 };

@@ -3,6 +3,7 @@
 #include "pipeline/request.h"
 
 #include "base/clock.h"
+#include "policy/cors.h"
 
 /* A provider's fields that a client may see, beside the media type; a name ending in '-' is a prefix. */
 static const rl_str passing[] = {
@@ -90,6 +91,8 @@ enum rl_err rl_answer_common(struct rl_request *rq, struct rl_headers *headers)
 	enum rl_err err =
 		rl_headers_add(headers, &rq->arena, RL_H_X_REQUEST_ID, rl_field_name(RL_H_X_REQUEST_ID), rq->id);
 
+	if (!err && rq->cors)
+		err = rl_cors_fields(rq->cors_origin, headers, &rq->arena);
 	if (err || !rq->route || rq->route->kind != RL_ROUTE_INFERENCE)
 		return err;
 	if (served && (rq->committed || rq->pass_error)) {

@@ -6,6 +6,7 @@
 #include "pipeline/request.h"
 
 #include "base/random.h"
+#include "policy/cors.h"
 #include "policy/origin_rule.h"
 
 static bool id_ok(rl_str id)
@@ -19,6 +20,18 @@ static bool id_ok(rl_str id)
 			return false;
 	}
 	return true;
+}
+
+/* The answer may go out when the configuration is another. */
+static bool remember_origin(struct rl_request *rq)
+{
+	const struct rl_cfg_server *server = &rq->hold->snapshot->config->server;
+
+	if (!server->n_cors_origins)
+		return true;
+	rq->cors = true;
+	rq->cors_origin = rl_arena_dup(&rq->arena, rl_cors_origin(server, &rq->x->head.headers));
+	return rq->cors_origin.p != NULL;
 }
 
 /* Keeps what later steps need of the head, which belongs to the exchange. */
@@ -36,7 +49,7 @@ static bool remember(struct rl_request *rq)
 	rq->method = head->method;
 	rq->path = rl_arena_dup(&rq->arena, rl_str_sub(head->path, 0, 1024));
 	rq->client_addr = rl_trusted_client(&rq->hold->snapshot->trusted, rq->x->peer, &head->headers);
-	return rq->id.p && rq->path.p;
+	return rq->id.p && rq->path.p && remember_origin(rq);
 }
 
 static enum rl_move find_route(struct rl_request *rq)
@@ -87,18 +100,27 @@ static enum rl_move check_caller(struct rl_request *rq)
 	const struct rl_request_head *head = &rq->x->head;
 
 	if (callers->open) {
-		const char *refusal = rl_open_listener_refuses(head, callers->host_bound);
+		const char *refusal = rl_open_listener_refuses(head, callers->host_bound, rq->cors_origin.n > 0);
 		return refusal ? rl_request_fail(rq, RL_FAULT_BAD_REQUEST, 403, "forbidden_origin", NULL, "%s", refusal)
 			       : RL_MOVE_NEXT;
 	}
+	enum rl_move move = rl_limit_may_guess(rq);
+
+	if (move != RL_MOVE_NEXT)
+		return move;
 	rl_str key = presented_key(&head->headers);
 
 	rq->client = rl_callers_find(callers, key);
-	if (!rq->client)
-		return rl_request_fail(rq, RL_FAULT_BAD_REQUEST, 401, "invalid_api_key", NULL,
-				       key.n ? "The API key is not known to this gateway."
-					     : "An API key of this gateway is needed: send it as 'Authorization: "
-					       "Bearer KEY'.");
+	if (!rq->client) {
+		move = rl_limit_guessed(rq);
+		return move != RL_MOVE_NEXT
+			       ? move
+			       : rl_request_fail(
+					 rq, RL_FAULT_BAD_REQUEST, 401, "invalid_api_key", NULL,
+					 key.n ? "The API key is not known to this gateway."
+					       : "An API key of this gateway is needed: send it as 'Authorization: "
+						 "Bearer KEY'.");
+	}
 	rq->client_name = rl_arena_dup(&rq->arena, rq->client->name);
 	return RL_MOVE_NEXT;
 }
@@ -116,15 +138,11 @@ static enum rl_move check_body_head(struct rl_request *rq)
 	const struct rl_request_head *head = &rq->x->head;
 	uint64_t max = rq->hold->snapshot->config->server.max_body_bytes;
 	rl_str type = rl_headers_value(&head->headers, RL_H_CONTENT_TYPE);
-	rl_str encoding = rl_headers_value(&head->headers, RL_H_CONTENT_ENCODING);
 
 	if (!media_is_json(type))
 		return rl_request_fail(rq, RL_FAULT_BAD_REQUEST, 415, "unsupported_media_type", NULL,
 				       "The Content-Type must be application/json, not '%.*s'.",
 				       (int)(type.n < 100 ? type.n : 100), type.n ? type.p : "");
-	if (encoding.n && !rl_str_ieq(encoding, RL_STR("identity")))
-		return rl_request_fail(rq, RL_FAULT_BAD_REQUEST, 415, "unsupported_content_encoding", NULL,
-				       "Compressed request bodies are not supported; send the body as it is.");
 	if (head->content_length > 0 && (uint64_t)head->content_length > max)
 		return rl_request_fail(rq, RL_FAULT_BAD_REQUEST, 413, "request_too_large", NULL,
 				       "The request body of %lld bytes is larger than the limit of %llu bytes "
@@ -176,6 +194,10 @@ enum rl_move auth_run(struct rl_request *rq)
 	if (!remember(rq))
 		return rl_request_fail(rq, RL_FAULT_INTERNAL, 503, "out_of_memory", NULL,
 				       "The gateway is out of memory.");
+	if (rq->cors_origin.n && rl_cors_is_preflight(&rq->x->head)) { /* carries no key, and asks for nothing */
+		rq->own.status = 204;
+		return rl_request_jump(rq, RL_STEP_REPLY);
+	}
 	enum rl_move move = find_route(rq);
 
 	if (move != RL_MOVE_NEXT)
@@ -193,7 +215,7 @@ enum rl_move auth_run(struct rl_request *rq)
 	if (move != RL_MOVE_NEXT)
 		return move;
 	if (rq->route->kind != RL_ROUTE_INFERENCE)
-		return rl_request_jump(rq, RL_STEP_PLAN);
+		return RL_MOVE_NEXT;
 	if (!remember_forwarded(rq))
 		return rl_request_fail(rq, RL_FAULT_INTERNAL, 503, "out_of_memory", NULL,
 				       "The gateway is out of memory.");

@@ -11,6 +11,7 @@
 #include "http/client.h"
 #include "http/server.h"
 #include "observe/sink.h"
+#include "policy/rate.h"
 #include "policy/snapshot.h"
 
 struct rl_request;
@@ -19,6 +20,7 @@ struct rl_request;
 struct rl_gateway {
 	rl_str via;                              /* our pseudonym in Via, unique to this process */
 	struct rl_sinks sinks;                   /* where finished records go */
+	struct rl_rate *rate;                    /* what each address has used up */
 	_Atomic bool draining;                   /* readiness is off */
 	_Atomic uint64_t body_bytes;             /* of request bodies held, all workers */
 	_Atomic(struct rl_request *) body_ahead; /* the one that may go on when they fill their budget; only compared */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * READ: the client's body, whole (it must be replayable until the commit point),
- * within the limit of one body and the budget of all; then its envelope.
+ * unpacked while it comes, within the limit of one body and the budget of all; then
+ * its envelope.
  *
  * The budget counts bytes that have come, not lengths that were announced: an
  * announcement costs its sender nothing. So bodies may fill it that all wait for
@@ -42,14 +43,21 @@ void rl_body_release(struct rl_request *rq)
 	unreserve(rq);
 	rl_arena_reset(&rq->body_arena);
 	rl_buf_fini(&rq->chunked);
+	rl_inflate_free(rq->inflate);
+	rq->inflate = NULL;
 	rq->body = (rl_str){NULL, 0};
+}
+
+/* A body whose size is known from the head, and can be held in one piece. */
+static bool has_length(const struct rl_request *rq)
+{
+	return rq->x->head.content_length >= 0 && !rq->inflate;
 }
 
 static bool over_budget(struct rl_request *rq)
 {
 	struct rl_gateway *gateway = rq->worker->gateway;
-	int64_t length = rq->x->head.content_length;
-	uint64_t size = length >= 0 ? (uint64_t)length : rq->body.n;
+	uint64_t size = has_length(rq) ? (uint64_t)rq->x->head.content_length : rq->body.n;
 	const struct rl_cfg_server *limits = &rq->hold->snapshot->config->server;
 	/* Even while one body goes on beyond the budget small ones pass: as much beyond it as that one may need. */
 	uint64_t room = size <= SMALL_BYTES ? budget(rq) + limits->max_body_bytes : budget(rq) - budget(rq) / 8;
@@ -89,20 +97,59 @@ static enum rl_move go_on(struct rl_request *rq)
 	return RL_MOVE_WAIT;
 }
 
-enum rl_move read_run(struct rl_request *rq)
-{
-	int64_t length = rq->x->head.content_length;
-
-	if (length >= 0)
-		rl_arena_init(&rq->body_arena, (size_t)length + BODY_SLACK);
-	else
-		rl_buf_init(&rq->chunked, rq->hold->snapshot->config->server.max_body_bytes + 1);
-	return over_budget(rq) ? hold_back(rq) : go_on(rq);
-}
-
 static enum rl_move no_memory(struct rl_request *rq)
 {
 	return rl_request_fail(rq, RL_FAULT_INTERNAL, 503, "out_of_memory", NULL, "The gateway is out of memory.");
+}
+
+/*
+ * One coding at most: nested ones have no use but to be a bomb (FAULTS 43). What is sent on is the body itself.
+ * RFC 9110 §8.4: "identity" is no coding; §12.5.3: an answer with 415 says which are taken.
+ */
+static enum rl_move open_coding(struct rl_request *rq)
+{
+	const struct rl_headers *headers = &rq->x->head.headers;
+	rl_str coding = {NULL, 0};
+	unsigned n = 0;
+
+	for (uint32_t i = 0; i < headers->n; i++) {
+		if (headers->v[i].field != RL_H_CONTENT_ENCODING)
+			continue;
+		for (rl_str rest = headers->v[i].value; rest.p;) {
+			coding = rl_str_trim(rl_str_cut(&rest, ','));
+			n++;
+		}
+	}
+	if (n > 1)
+		return rl_request_fail(
+			rq, RL_FAULT_BAD_REQUEST, 400, "bad_content_encoding", NULL,
+			"A request body may be compressed once; Content-Encoding names several codings.");
+	if (!coding.n || rl_str_ieq(coding, RL_STR("identity")))
+		return RL_MOVE_NEXT;
+	switch (rl_inflate_new(coding, &rq->inflate)) {
+	case RL_OK:
+		return RL_MOVE_NEXT;
+	case RL_ERR_UNSUPPORTED:
+		rq->own.accept_encoding = RL_STR("gzip, deflate");
+		return rl_request_fail(rq, RL_FAULT_BAD_REQUEST, 415, "unsupported_content_encoding", NULL,
+				       "Request bodies may come as they are or compressed by gzip or deflate, not "
+				       "otherwise.");
+	default:
+		return no_memory(rq);
+	}
+}
+
+enum rl_move read_run(struct rl_request *rq)
+{
+	enum rl_move move = open_coding(rq);
+
+	if (move != RL_MOVE_NEXT)
+		return move;
+	if (has_length(rq))
+		rl_arena_init(&rq->body_arena, (size_t)rq->x->head.content_length + BODY_SLACK);
+	else
+		rl_buf_init(&rq->chunked, rq->hold->snapshot->config->server.max_body_bytes + 1);
+	return over_budget(rq) ? hold_back(rq) : go_on(rq);
 }
 
 static enum rl_move take_known(struct rl_request *rq, rl_str piece)
@@ -123,7 +170,7 @@ static enum rl_move take_known(struct rl_request *rq, rl_str piece)
 	return rq->body.n < length && over_budget(rq) ? hold_back(rq) : RL_MOVE_WAIT;
 }
 
-static enum rl_move take_chunked(struct rl_request *rq, rl_str piece)
+static enum rl_move take_unknown(struct rl_request *rq, rl_str piece)
 {
 	if (piece.n > rq->hold->snapshot->config->server.max_body_bytes - rq->chunked.n)
 		return too_large(rq);
@@ -135,10 +182,69 @@ static enum rl_move take_chunked(struct rl_request *rq, rl_str piece)
 	return over_budget(rq) ? hold_back(rq) : RL_MOVE_WAIT;
 }
 
+static enum rl_move bad_coding(struct rl_request *rq, const char *what)
+{
+	return rl_request_fail(rq, RL_FAULT_BAD_REQUEST, 400, "bad_content_encoding", NULL,
+			       "The request body is not what its Content-Encoding says: %s.", what);
+}
+
+/*
+ * What the decoder makes of the bytes it has. When the budget is used up the rest of them waits in it, so that a few
+ * compressed bytes hold no more memory than others do.
+ */
+static enum rl_move decode(struct rl_request *rq)
+{
+	enum rl_move move = RL_MOVE_WAIT;
+	rl_str out;
+
+	while (move == RL_MOVE_WAIT && !rl_timer_running(&rq->timer)) {
+		switch (rl_inflate_next(rq->inflate, &out)) {
+		case RL_OK:
+			move = take_unknown(rq, out);
+			break;
+		case RL_ERR_AGAIN:
+			return RL_MOVE_WAIT;
+		case RL_ERR_LIMIT:
+			return rl_request_fail(
+				rq, RL_FAULT_BAD_REQUEST, 413, "request_too_large", NULL,
+				"The request body grows more than %u times, or beyond %u MiB, when it is "
+				"unpacked.",
+				RL_INFLATE_MAX_RATIO, RL_INFLATE_MAX_BYTES >> 20);
+		case RL_ERR_NOMEM:
+			return no_memory(rq);
+		default:
+			return bad_coding(rq, "it cannot be unpacked");
+		}
+	}
+	return move == RL_MOVE_WAIT && rl_inflate_hold(rq->inflate) ? no_memory(rq) : move;
+}
+
+static enum rl_move take(struct rl_request *rq, rl_str piece)
+{
+	if (has_length(rq))
+		return take_known(rq, piece);
+	if (!rq->inflate)
+		return take_unknown(rq, piece);
+	rl_inflate_feed(rq->inflate, piece);
+	return decode(rq);
+}
+
+/* After a wait for the budget: first what the decoder still holds, then more from the client. */
+static enum rl_move take_up(struct rl_request *rq)
+{
+	enum rl_move move = rq->inflate ? decode(rq) : RL_MOVE_WAIT;
+
+	return move == RL_MOVE_WAIT && !rl_timer_running(&rq->timer) ? go_on(rq) : move;
+}
+
 static enum rl_move take_end(struct rl_request *rq)
 {
 	rl_timer_stop(&rq->timer);
-	rq->bytes_in = rq->body.n;
+	if (rq->inflate && !rl_inflate_ended(rq->inflate))
+		return bad_coding(rq, "it ends too early");
+	rl_inflate_free(rq->inflate);
+	rq->inflate = NULL;
+	rq->bytes_in = rq->x->bytes_in;
 	rq->body_end_us = rl_clock_us();
 	if (!rq->body.n)
 		return rl_request_fail(rq, RL_FAULT_BAD_REQUEST, 400, "missing_body", NULL,
@@ -154,11 +260,11 @@ enum rl_move read_wake(struct rl_request *rq, const struct rl_wake_in *in)
 {
 	switch (in->kind) {
 	case RL_WAKE_BODY:
-		return rq->x->head.content_length >= 0 ? take_known(rq, in->piece) : take_chunked(rq, in->piece);
+		return take(rq, in->piece);
 	case RL_WAKE_BODY_END:
 		return take_end(rq);
 	case RL_WAKE_TIMER:
-		return over_budget(rq) ? hold_back(rq) : go_on(rq);
+		return over_budget(rq) ? hold_back(rq) : take_up(rq);
 	case RL_WAKE_GONE:
 		return rl_request_left(rq);
 	case RL_WAKE_DRAIN:

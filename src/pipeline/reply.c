@@ -3,6 +3,7 @@
 #include "pipeline/request.h"
 
 #include "base/clock.h"
+#include "policy/cors.h"
 
 #define BODY_MAX (16u << 20)
 
@@ -51,6 +52,8 @@ static enum rl_err fault_headers(struct rl_request *rq, struct rl_response_head 
 
 	if (!err && rq->own.allow.n)
 		err = add(rq, head, RL_H_OTHER, RL_STR("allow"), rq->own.allow);
+	if (!err && rq->own.accept_encoding.n)
+		err = add(rq, head, RL_H_ACCEPT_ENCODING, RL_STR(""), rq->own.accept_encoding);
 	if (!err && rq->fault.retry_after_s >= 0)
 		err = add(rq, head, RL_H_RETRY_AFTER, RL_STR(""),
 			  rl_arena_printf(&rq->arena, "%lld", (long long)rq->fault.retry_after_s));
@@ -81,7 +84,9 @@ static enum rl_err reply_fault(struct rl_request *rq)
 static enum rl_err reply_own(struct rl_request *rq)
 {
 	struct rl_response_head head = {.status = rq->own.status};
-	enum rl_err err = add(rq, &head, RL_H_CONTENT_TYPE, RL_STR(""), rq->own.content_type);
+	enum rl_err err = rq->own.content_type.n
+				  ? add(rq, &head, RL_H_CONTENT_TYPE, RL_STR(""), rq->own.content_type)
+				  : rl_cors_preflight_fields(&rq->x->head.headers, &head.headers, &rq->arena);
 
 	if (!err)
 		err = rl_answer_common(rq, &head.headers);

@@ -9,6 +9,7 @@
 #ifndef RL_PIPELINE_REQUEST_H
 #define RL_PIPELINE_REQUEST_H
 
+#include "http/inflate.h"
 #include "http/sse.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/route.h"
@@ -17,6 +18,7 @@
 /* step, does it, resumed by, on failure continue at */
 #define RL_STEPS(X)                                                                                   \
 	X(AUTH, auth_run, auth_wake, REPLY)            /* route, caller, what the head alone shows */ \
+	X(LIMIT, limit_run, limit_wake, REPLY)         /* what its address may do */                  \
 	X(READ, read_run, read_wake, REPLY)            /* body, envelope */                           \
 	X(PLAN, plan_run, plan_wake, REPLY)            /* once: the ordered list of targets */        \
 	X(ATTEMPT, attempt_run, attempt_wake, REPLY)   /* nothing committed: another may be tried */  \
@@ -101,9 +103,10 @@ struct rl_attempt {
 /* What is sent when it is not a provider's own answer. */
 struct rl_own_answer {
 	uint16_t status;
-	rl_str content_type;
+	rl_str content_type; /* empty: to a preflight, which has no body */
 	rl_str body;
-	rl_str allow; /* for 405 */
+	rl_str allow;           /* for 405 */
+	rl_str accept_encoding; /* for 415 */
 };
 
 struct rl_snapshot_hold {
@@ -128,11 +131,14 @@ struct rl_request {
 	const struct rl_headers *sim_headers; /* x-sim-*, for simulated providers */
 	struct rl_addr client_addr;
 	rl_str client_name;
+	bool cors;          /* origins are configured */
+	rl_str cors_origin; /* the one that pages of may read the answer, "*", or empty */
 	const struct rl_cfg_client *client;
 	uint64_t wall_us, begin_us;
 
 	/* READ */
-	struct rl_buf chunked; /* a body of unknown length */
+	struct rl_inflate *inflate; /* of a compressed body */
+	struct rl_buf chunked;      /* a body of unknown length */
 	rl_str body;
 	size_t body_room;       /* bytes allocated for a body of known length */
 	uint64_t body_reserved; /* counted in gateway.body_bytes */
@@ -236,6 +242,11 @@ uint64_t rl_answer_overhead_us(const struct rl_request *rq, uint64_t now_us);
 bool rl_redact(const struct rl_provider *provider, char *text, size_t n);
 /* The same of text that is not ours to change: a copy in the arena, without memory another text. */
 rl_str rl_redact_copy(const struct rl_provider *provider, rl_str text, struct rl_arena *arena);
+
+/* limit.c */
+/* For AUTH: whether the address may still guess keys (nothing is taken), then that it has guessed wrong. NEXT or FAIL. */
+enum rl_move rl_limit_may_guess(struct rl_request *rq);
+enum rl_move rl_limit_guessed(struct rl_request *rq);
 
 /* read.c */
 /* Gives the request body's memory back. Once the call has been sent, or when nothing will be sent again. */

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/random.h"
+#include "policy/cors.h"
 
 #define FREE_MAX 1024u
 #define OUT_BYTES_MAX (2u << 20)
@@ -243,8 +244,10 @@ enum rl_err rl_worker_new(struct rl_gateway *gateway, unsigned index, struct rl_
 	limits_of(snapshot->config, &limits);
 	enum rl_err err = rl_server_new(loop, &exchange_ops, w, &limits, &w->server);
 
-	if (!err)
+	if (!err) {
+		rl_server_set_always(w->server, rl_browser_fields, RL_BROWSER_FIELDS);
 		err = rl_pool_new(loop, &w->pool);
+	}
 	if (!err && !(w->current = rl_snapshot_hold_new(snapshot)))
 		err = RL_ERR_NOMEM;
 	if (err)

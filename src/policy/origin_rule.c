@@ -47,7 +47,7 @@ static rl_str authority_of(rl_str origin)
 	return rl_str_starts(rest, RL_STR("://")) ? rl_str_sub(rest, 3, SIZE_MAX) : (rl_str){NULL, 0};
 }
 
-const char *rl_open_listener_refuses(const struct rl_request_head *head, bool host_bound)
+const char *rl_open_listener_refuses(const struct rl_request_head *head, bool host_bound, bool allowed)
 {
 	const struct rl_header *origin = rl_headers_get(&head->headers, RL_H_ORIGIN);
 	rl_str site = rl_headers_value(&head->headers, RL_H_SEC_FETCH_SITE);
@@ -55,6 +55,8 @@ const char *rl_open_listener_refuses(const struct rl_request_head *head, bool ho
 	if (host_bound && head->authority.n && !rl_authority_is_loopback(head->authority))
 		return "This listener asks for no key and therefore answers only to loopback names in Host. Use "
 		       "127.0.0.1 or localhost, or configure client keys.";
+	if (allowed)
+		return NULL;
 	if (rl_str_eq(site, RL_STR("cross-site")))
 		return "This listener asks for no key and therefore refuses requests made by web pages of other sites.";
 	if (!origin)

@@ -13,8 +13,8 @@
 bool rl_authority_is_loopback(rl_str authority);
 /*
  * NULL if acceptable, else a sentence for the client. `host_bound`: the listener is on loopback, so that only loopback
- * names may stand in Host.
+ * names may stand in Host. `allowed`: pages of this request's Origin may call (server.cors.origins).
  */
-const char *rl_open_listener_refuses(const struct rl_request_head *head, bool host_bound);
+const char *rl_open_listener_refuses(const struct rl_request_head *head, bool host_bound, bool allowed);
 
 #endif

@@ -13,11 +13,22 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import harness  # noqa: E402  (needs the path above)
+from hostile import attacks  # noqa: E402  (needs the path above)
 
 
 def pytest_configure(config):
     if not os.access(harness.RELAIS, os.X_OK):
         pytest.exit(f'{harness.RELAIS} is missing: run make first', returncode=1)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_call(item):
+    """How many attacks a test tried and survived goes into its report, where tools/test adds them up."""
+    before = attacks.tried
+    yield
+    if attacks.tried != before:
+        survived = attacks.survived - before if attacks.survived > before else 0
+        item.user_properties += [('attacks_tried', attacks.tried - before), ('attacks_survived', survived)]
 
 
 class Products:

@@ -13,6 +13,7 @@ import random
 import threading
 import time
 
+import harness
 from harness import (SLOW, WAIT_S, Client, Gateway, HttpError, RawServer, chat_answer, eventually, http_answer)
 
 PROVIDER_KEY = 'sk-planted-provider-5f0c93'
@@ -23,6 +24,28 @@ CLIENT_KEY_SHA256 = 'sha256:' + __import__('hashlib').sha256(CLIENT_KEY.encode()
 
 BODY = b'{"model":"h/m","messages":[{"role":"user","content":"hi"}]}'
 GOOD = http_answer(chat_answer('fine'))
+
+
+class Attacks:
+    """How many hostile requests and connections there were, and how many of them ended in a siege whose oracle held."""
+
+    def __init__(self):
+        self.tried = self.survived = 0
+
+    def note(self, count=1):
+        self.tried += count
+
+    def held(self):
+        self.survived = self.tried
+
+
+attacks = Attacks()  # of this process; conftest.py hands them on
+
+
+def raw(*args, **options):
+    """harness.raw, counted as an attack."""
+    attacks.note()
+    return harness.raw(*args, **options)
 
 
 def post(*lines, body=BODY, length=True, line=b'POST /v1/chat/completions HTTP/1.1', host=b'Host: 127.0.0.1',
@@ -161,16 +184,19 @@ class Siege:
                 self.check()
                 self.provider.finish()
                 self.calm.finish()
+                attacks.held()
         finally:
             self._abandon()
 
     # --- attacking ---
 
     def client(self, **options):
+        attacks.note()
         return Client(*self.relais.data, **options)
 
     def ask(self, body, headers=(), path='/v1/chat/completions', **options):
         """One POST on a connection of its own; body: bytes or JSON."""
+        attacks.note()
         headers = list(headers) + self.headers
         if isinstance(body, bytes) and not any(n.lower() == 'content-type' for n, _ in headers):
             headers.append(('Content-Type', 'application/json'))

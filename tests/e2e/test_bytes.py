@@ -174,7 +174,8 @@ def test_what_of_a_provider_reaches_a_client(gateway, provider):
     reply = relais.chat()
     assert reply.status == 200
     names = {n.lower() for n, _ in reply.headers}
-    assert names <= {'content-type', 'content-length', 'date', 'x-request-id', 'x-relais-provider', 'x-relais-model',
+    assert names <= {'content-type', 'content-length', 'date', 'x-frame-options', 'x-request-id', 'x-relais-provider',
+                     'x-content-type-options', 'x-relais-model',
                      'x-relais-attempts', 'x-relais-overhead-us', 'x-relais-upstream-request-id', 'openai-processing-ms',
                      'openai-version', 'x-ratelimit-remaining-tokens', 'x-ratelimit-limit-requests', 'connection'}, names
     assert reply.header('x-relais-upstream-request-id') == 'req_theirs'

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from harness import (SLOW, Client, HttpError, RawServer, chat_answer, chunked, eventually, http_answer, raw, reset)
-from hostile import BODY, GOOD, PROVIDER_KEY, Siege, answer_status, cuts, post
+from harness import (SLOW, Client, HttpError, RawServer, chat_answer, chunked, eventually, http_answer, reset)
+from hostile import BODY, GOOD, PROVIDER_KEY, Siege, answer_status, cuts, post, raw
 
 CHUNKED_BODY = chunked(BODY) + chunked(b'')
 SMUGGLED = post(body=b'{"model":"h/smuggled","messages":[]}')
@@ -519,7 +519,8 @@ def test_header_injection_by_a_provider():
         assert len(names) == len(set(names)), names
         assert set(names) <= {'date', 'content-type', 'content-length', 'x-request-id', 'x-relais-provider',
                               'x-relais-model', 'x-relais-attempts', 'x-relais-overhead-us', 'connection',
-                              'x-relais-upstream-request-id', 'x-ratelimit-remaining'}, names
+                              'x-relais-upstream-request-id', 'x-ratelimit-remaining', 'x-frame-options',
+                              'x-content-type-options'}, names
         assert reply.header('x-relais-provider') == 'h'
         assert reply.header('x-relais-upstream-request-id') == 'r' * 40
         siege.expect_logged = 1

@@ -5,8 +5,9 @@ import json
 
 import pytest
 
-from harness import SLOW, chunked, http_answer, raw, sse_events, STREAM_HEAD
-from hostile import (ADMIN_TOKEN, BODY, CLIENT_KEY, PROVIDER_KEY, SECRETS, Siege, answer_status, post, relais_admin)
+from harness import SLOW, chunked, http_answer, sse_events, STREAM_HEAD
+from hostile import (ADMIN_TOKEN, BODY, CLIENT_KEY, PROVIDER_KEY, SECRETS, Siege, answer_status, post, raw,
+                     relais_admin)
 from test_json_bodies import Echo
 
 NASTY = ['m\r\nSet-Cookie: a=b', 'm\nX: y', 'm\0x', 'm\x1b[31mred\x1b[0m', 'm\x7f', 'm\x08', 'm\x85', 'm\u2028x',

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from harness import (SLOW, STREAM_HEAD, Client, chunked, eventually, raw, reset, sse_events)
-from hostile import BODY, GOOD, Siege, answer_status, post
+from harness import (SLOW, STREAM_HEAD, Client, chunked, eventually, reset, sse_events)
+from hostile import BODY, GOOD, Siege, answer_status, attacks, post, raw
 
 HEAD = post(body=b'', length=False, close=False)[:-2]
 LENGTH = HEAD + b'Content-Length: 100\r\n\r\n'
@@ -19,6 +19,7 @@ STREAM = b'{"model":"h/m","messages":[],"stream":true}'
 
 def connect(siege, count, first=b''):
     socks = []
+    attacks.note(count)
     for _ in range(count):
         sock = socket.create_connection(siege.relais.data, timeout=10 * SLOW)
         if first:

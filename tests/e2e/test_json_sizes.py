@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """FAULTS E, cases 42 and 43: the limit of one body, the budget of all bodies, compressed bodies, giant but lawful ones.
 Sizes are what an attacker sends; memory is what the gateway keeps of it."""
+import gzip
 import json
+import random
 import socket
 import threading
 import time
+import zlib
 
 import pytest
 
-from harness import SLOW, WAIT_S, chunked, eventually, raw, read_socket
-from hostile import GOOD, Siege, answer_status, post
+from harness import SLOW, WAIT_S, chunked, eventually, read_socket
+from hostile import GOOD, Siege, answer_status, post, raw
+from kit import MEMORY
 from test_json_bodies import Echo
 
 MIB = 1 << 20
@@ -26,8 +30,8 @@ def head(*lines):
     return post(*lines, body=b'', length=False)[:-2] + b'\r\n'
 
 
-def coded(body, piece):
-    return head(b'Transfer-Encoding: chunked') + \
+def coded(body, piece, *lines):
+    return head(b'Transfer-Encoding: chunked', *lines) + \
         b''.join(chunked(body[i:i + piece]) for i in range(0, len(body), piece)) + chunked(b'')
 
 
@@ -108,13 +112,131 @@ def test_giants_that_are_lawful():
         siege.expect_logged = 3
 
 
-@pytest.mark.parametrize('coding', ['gzip', 'deflate', 'br', 'zstd', 'gzip, gzip', 'x-gzip', 'identity, gzip'])
-def test_compressed_bodies_are_refused(coding):
-    """43: 415 by the head alone: no bomb is ever opened."""
+# --- compressed bodies -----------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize('codings, status', [
+    (['br'], 415), (['zstd'], 415), (['compress'], 415), (['gzip2'], 415), (['gzip;q=1'], 415), (['"gzip"'], 415),
+    (['gzip, gzip'], 400), (['gzip', 'gzip'], 400), (['identity, gzip'], 400), (['gzip', 'identity'], 400), (['gzip,'], 400)])
+def test_codings_that_are_not_taken(codings, status):
+    """43: by the head alone, with no 100 before: no bomb is ever opened."""
     with Siege(canary=False) as siege:
-        received = raw(*siege.relais.data, head(b'Content-Encoding: ' + coding.encode(), b'Content-Length: 1000000'))
-        assert answer_status(received.data) == 415 and b'unsupported_content_encoding' in received.data
+        lines = [b'Content-Encoding: ' + c.encode() for c in codings]
+        received = raw(*siege.relais.data, head(b'Expect: 100-continue', *lines, b'Content-Length: 1000000'))
+        assert answer_status(received.data) == status and b'content_encoding' in received.data
+        assert (b'accept-encoding: gzip, deflate\r\n' in received.data) == (status == 415)
         assert not siege.provider.requests
+
+
+def gzipped(data, level=9):
+    return gzip.compress(data, level)
+
+
+def raw_deflated(data):
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return packer.compress(data) + packer.flush()
+
+
+PACKERS = {'gzip': gzipped, 'x-gzip': gzipped, 'GZIP': gzipped, 'deflate': zlib.compress, 'Deflate': raw_deflated,
+           'identity': bytes}
+
+
+@pytest.mark.parametrize('coding', PACKERS)
+def test_compressed_bodies_are_unpacked(coding):
+    """43: at once, in chunks, byte by byte, in several members: the provider gets the body itself, and only that."""
+    echo = Echo()
+    body = padded(300000)
+    packed = PACKERS[coding](body)
+    line = b'Content-Encoding: ' + coding.encode()
+    with Siege(echo) as siege:
+        whole = post(line, body=packed)
+        bodies = [[whole], [whole[i:i + 997] for i in range(0, len(whole), 997)],
+                  [coded(packed, 50, line)]]
+        small = post(line, body=PACKERS[coding](padded(100)))
+        bodies.append([small[i:i + 1] for i in range(len(small))])
+        if coding == 'gzip':
+            bodies.append([post(line, body=gzipped(body[:1000]) + gzipped(body[1000:]))])
+        for pieces in bodies:
+            received = raw(*siege.relais.data, pieces=pieces)
+            assert answer_status(received.data) == 200, received.data[:300]
+            wanted = padded(100) if pieces is bodies[3] else body
+            assert echo.bodies.pop() == wanted.replace(b'"h/m"', b'"m"', 1)
+        siege.expect_logged = len(bodies)
+    assert {r['bytes_in'] for r in siege.hostile_log()} >= {len(packed)}
+
+
+BODY = padded(2000)
+TORN = {
+    'nothing': b'', 'cut in the head': gzipped(BODY)[:5], 'cut in the body': gzipped(BODY)[:-20],
+    'cut in the check': gzipped(BODY)[:-3], 'wrong check': gzipped(BODY)[:-8] + b'\0' * 8, 'wrong magic': b'\x1f\x8c' + gzipped(BODY)[2:],
+    'wrong method': b'\x1f\x8b\x07' + gzipped(BODY)[3:], 'not packed at all': BODY, 'zlib called gzip': zlib.compress(BODY),
+    'rubbish behind it': gzipped(BODY) + b'rubbish', 'packed twice': gzipped(gzipped(BODY)),
+    'a flipped bit': gzipped(BODY)[:40] + bytes([gzipped(BODY)[40] ^ 4]) + gzipped(BODY)[41:]}
+
+
+@pytest.mark.parametrize('name', TORN)
+def test_bodies_that_cannot_be_unpacked(name):
+    with Siege() as siege:
+        for pieces in ([post(b'Content-Encoding: gzip', body=TORN[name])],
+                       [coded(TORN[name], 7, b'Content-Encoding: gzip')]):
+            received = raw(*siege.relais.data, pieces=pieces)
+            assert answer_status(received.data) == 400, (name, received.data[:300])
+        assert not siege.provider.requests
+        siege.expect_logged = 2
+
+
+def bomb(size):
+    """Few bytes that unpack to size spaces around a request."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    block, out = b' ' * (1 << 20), [packer.compress(b'{"model":"h/m","messages":[]')]
+    for _ in range(size >> 20):
+        out.append(packer.compress(block))
+    return b''.join(out) + packer.compress(b'}') + packer.flush()
+
+
+@pytest.mark.parametrize('size', [9 << 20, 11 << 20, 1 << 30])
+def test_bombs(size):
+    """43: a thousand to one is refused before it fills the memory; the polite one does not feel it."""
+    packed = bomb(size)
+    with Siege() as siege:
+        before = siege.relais.memory_kib()
+        for framing in (post(b'Content-Encoding: gzip', body=packed), coded(packed, 500, b'Content-Encoding: gzip')):
+            received = raw(*siege.relais.data, framing)
+            assert answer_status(received.data) == 413 and b'request_too_large' in received.data, received.data[:300]
+        assert siege.relais.memory_kib() - before < 24 * 1024 * MEMORY
+        assert not siege.provider.requests
+
+
+def test_the_limit_holds_for_what_is_unpacked():
+    """One byte below, at and above server.max_body, of a body that packs well but is no bomb."""
+    echo = Echo()
+    with Siege(echo, server={'max_body': 100000}) as siege:
+        for size, status in ((99999, 200), (100000, 200), (100001, 413)):
+            received = raw(*siege.relais.data, post(b'Content-Encoding: gzip', body=gzipped(padded(size))))
+            assert answer_status(received.data) == status, size
+        siege.expect_logged = 3
+
+
+def test_packed_bodies_share_the_budget():
+    """Many that unpack to ten megabytes each, at once: the memory is that of the budget, and all are answered."""
+    echo = Echo()
+    noise = random.Random(5).randbytes(1 << 20).hex().encode()  # twice, so that it packs
+    body = b'{"model":"h/m","messages":[{"role":"user","content":"' + noise * 4 + b'"}]}'
+    packed = gzipped(body, 1)
+    with Siege(echo, server={'body_memory': '16MiB', 'max_body': '10MiB'}) as siege:
+        before = siege.relais.memory_kib()
+        threads, statuses = [], []
+
+        def ask():
+            received = raw(*siege.relais.data, post(b'Content-Encoding: gzip', body=packed), within_s=30 * SLOW)
+            statuses.append(answer_status(received.data))
+
+        for _ in range(12):
+            threads.append(threading.Thread(target=ask))
+            threads[-1].start()
+        for thread in threads:
+            thread.join()
+        assert set(statuses) <= {200, 503} and 200 in statuses, statuses
+        assert siege.relais.memory_kib() - before < (16 + 3 * 10) * 1024 * MEMORY
 
 
 @pytest.mark.parametrize('media', ['', 'text/plain', 'application/jsonp', 'application/x-www-form-urlencoded',

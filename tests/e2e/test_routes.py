@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every route, and what is answered to a request that misses one: status, error code, headers, connection."""
+import gzip
 import json
 import time
 
@@ -156,9 +157,13 @@ def test_spellings_of_the_right_media_type(relais, media):
 
 
 def test_a_compressed_request(relais):
-    """FAULTS 43: no compressed request bodies, hence no bombs."""
-    reply = relais.post('/v1/chat/completions', b'\x1f\x8b', JSON + [('Content-Encoding', 'gzip')])
+    coded = JSON + [('Content-Encoding', 'gzip')]
+    assert relais.post('/v1/chat/completions', gzip.compress(json.dumps(CHAT).encode()), coded).status == 200
+    reply = relais.post('/v1/chat/completions', b'\x1f\x8b', coded)
+    assert (reply.status, error(reply)['code']) == (400, 'bad_content_encoding')
+    reply = relais.post('/v1/chat/completions', b'', JSON + [('Content-Encoding', 'br'), ('Content-Length', '0')])
     assert (reply.status, error(reply)['code']) == (415, 'unsupported_content_encoding')
+    assert reply.header('accept-encoding') == 'gzip, deflate'
 
 
 def body_of(size):

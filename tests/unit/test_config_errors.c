@@ -18,6 +18,8 @@
 
 static const rl_str dialects[] = {RL_STR_INIT("openai"), RL_STR_INIT("anthropic")};
 static const rl_str strategies[] = {RL_STR_INIT("priority"), RL_STR_INIT("round_robin"), RL_STR_INIT("weighted")};
+#define NO_ORIGIN "expected an origin such as https://app.example or http://localhost:3000, or '*'\n"
+
 static const struct rl_config_names known = {dialects, 2, strategies, 3};
 
 #define CANARY "sk-canary-1234567890"
@@ -89,6 +91,29 @@ static const struct {
 	 "f:1:20: server.max_body: expected a size such as 65536, 64KiB or 10MiB, got '10mb'\n"
 	 "f:1:39: server.body_memory: must be between 1MiB and 1024GiB, got '1'\n"
 	 "f:1:60: server.max_header_bytes: must be between 1KiB and 1MiB, got '2MiB'\n"},
+	{"limits by address",
+	 "server: {rate_limit: {inference: {rate: -1, burst: 0}, auth: {rate: 1000001, brust: 2}}}\n",
+	 "f:1:41: server.rate_limit.inference.rate: expected an integer, got '-1'\n"
+	 "f:1:52: server.rate_limit.inference.burst: must be between 1 and 1000000, got '0'\n"
+	 "f:1:69: server.rate_limit.auth.rate: must be between 0 and 1000000, got '1000001'\n"
+	 "f:1:78: server.rate_limit.auth.brust: unknown key, did you mean 'burst'?\n"},
+	{"origins",
+	 "server: {cors: {origins: ['null', 'https://a.example/', HTTPS://b.example, 'https://*.c.example', d.example,\n"
+	 "  'https://e.example:443', 'http://f.example:80', 'https://u@g.example', 'https://', '', 'https://h.example:0']}}\n",
+	 "f:1:27: server.cors.origins[0]: 'null' is what every sandboxed page and local file calls itself: nobody can be told by it\n"
+	 "f:1:35: server.cors.origins[1]: an origin ends with its host or port: no slash and no path\n"
+	 "f:1:57: server.cors.origins[2]: an origin is written in lower case, as browsers send it\n"
+	 "f:1:76: server.cors.origins[3]: an origin is written out: '*' stands alone, for all of them\n"
+	 "f:1:99: server.cors.origins[4]: " NO_ORIGIN
+	 "f:2:3: server.cors.origins[5]: browsers leave the default port out of an origin\n"
+	 "f:2:28: server.cors.origins[6]: browsers leave the default port out of an origin\n"
+	 "f:2:51: server.cors.origins[7]: " NO_ORIGIN "f:2:74: server.cors.origins[8]: " NO_ORIGIN
+	 "f:2:86: server.cors.origins[9]: must not be empty\nf:2:90: server.cors.origins[10]: " NO_ORIGIN},
+	{"every origin beside others", "server: {cors: {origins: ['*', 'https://a.example']}}\n",
+	 "f:1:10: server.cors: '*' allows every origin: it stands alone in origins\n"},
+	{"every origin and no keys", "server: {cors: {origins: '*'}, workers: 0}\n",
+	 "f:1:10: warning: server.cors: no key is asked for, so every web page that a user opens can use the models\n"
+	 "f:1:41: server.workers: must be between 1 and 256, got '0'\n"},
 	{"missing keys", "models:\n  m:\n    strategy: priority\n  n:\n    targets:\n      - weight: 1\n",
 	 "f:2:3: models.m: missing key 'targets'\nf:6:9: models.n.targets[0]: missing key 'provider'\n"
 	 "f:6:9: models.n.targets[0]: missing key 'model'\n"},

@@ -75,6 +75,10 @@ static void check_defaults(const struct rl_config *c)
 	assert_int_equal(s->body_idle_ms, 30000);
 	assert_int_equal(s->write_idle_ms, 60000);
 	assert_int_equal(s->max_header_bytes, 65536);
+	assert_int_equal(s->rate_inference.rate, 100);
+	assert_int_equal(s->rate_inference.burst, 200);
+	assert_int_equal(s->rate_auth.rate, 10);
+	assert_int_equal(s->rate_auth.burst, 20);
 	assert_int_equal(s->max_connections, 0);
 	assert_int_equal(s->drain_delay_ms, 0);
 	assert_int_equal(s->drain_deadline_ms, 30000);

@@ -200,7 +200,7 @@ static void test_origin_rule(void **state)
 		if (table[i].site)
 			v[head.headers.n++] = (struct rl_header){RL_H_SEC_FETCH_SITE, RL_STR("sec-fetch-site"),
 								 rl_str_of(table[i].site)};
-		if ((rl_open_listener_refuses(&head, table[i].bound) != NULL) != table[i].refused)
+		if ((rl_open_listener_refuses(&head, table[i].bound, false) != NULL) != table[i].refused)
 			fail_msg("row %zu: host '%s', origin '%s'", i, table[i].host,
 				 table[i].origin ? table[i].origin : "-");
 	}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * LIMIT: what one client address may do (policy/rate.h). It stands behind AUTH, so
+ * that only requests count that could have been served, and before READ, so that a
+ * refusal costs no body. The address is the client's own behind trusted proxies.
+ *
+ * Keys are guarded by a limit of their own, which AUTH asks: only what it refuses
+ * with 401 is counted there, and an address that has used it up is refused before
+ * its key is looked at. Otherwise the right guess would still be told from the wrong.
+ */
+#include "pipeline/request.h"
+
+#include "base/clock.h"
+
+typedef uint64_t (*ask_f)(struct rl_rate *rate, enum rl_rate_kind kind, const struct rl_cfg_rate *rule, uint64_t id,
+			  uint64_t now_us);
+
+/* Only who is here and says so is local: a proxy's word about a client on its own loopback is not. */
+static bool is_free(const struct rl_request *rq)
+{
+	return rl_addr_is_loopback(rq->x->peer) && rl_addr_is_loopback(&rq->client_addr);
+}
+
+static enum rl_move too_many(struct rl_request *rq, enum rl_rate_kind kind, const struct rl_cfg_rate *rule,
+			     uint64_t wait_us)
+{
+	rl_str limit = rl_rate_kind_name(kind);
+	int64_t wait_s = (int64_t)((wait_us + 999999u) / 1000000u);
+	enum rl_move move = rl_request_fail(
+		rq, RL_FAULT_RATE_LIMIT, 429, "rate_limit_exceeded", NULL,
+		"Too many requests%s from this address: %u a second are allowed (server.rate_limit.%.*s). Try again in "
+		"%lld s.",
+		kind == RL_RATE_AUTH ? " with an unknown key" : "", (unsigned)rule->rate, RL_STR_ARG(limit),
+		(long long)wait_s);
+
+	rq->fault.retry_after_s = wait_s;
+	return move;
+}
+
+static enum rl_move ask(struct rl_request *rq, enum rl_rate_kind kind, const struct rl_cfg_rate *rule, ask_f how)
+{
+	uint64_t wait_us;
+
+	if (is_free(rq))
+		return RL_MOVE_NEXT;
+	wait_us = how(rq->worker->gateway->rate, kind, rule, rl_rate_id(&rq->client_addr), rl_clock_us());
+	return wait_us ? too_many(rq, kind, rule, wait_us) : RL_MOVE_NEXT;
+}
+
+enum rl_move rl_limit_may_guess(struct rl_request *rq)
+{
+	return ask(rq, RL_RATE_AUTH, &rq->hold->snapshot->config->server.rate_auth, rl_rate_look);
+}
+
+enum rl_move rl_limit_guessed(struct rl_request *rq)
+{
+	return ask(rq, RL_RATE_AUTH, &rq->hold->snapshot->config->server.rate_auth, rl_rate_take);
+}
+
+enum rl_move limit_run(struct rl_request *rq)
+{
+	enum rl_move move =
+		ask(rq, RL_RATE_INFERENCE, &rq->hold->snapshot->config->server.rate_inference, rl_rate_take);
+
+	if (move != RL_MOVE_NEXT)
+		return move;
+	return rq->route->kind == RL_ROUTE_INFERENCE ? RL_MOVE_NEXT : rl_request_jump(rq, RL_STEP_PLAN);
+}
+
+enum rl_move limit_wake(struct rl_request *rq, const struct rl_wake_in *in)
+{
+	rl_request_stray(rq, in); /* LIMIT never waits */
+}
