@@ -251,9 +251,9 @@ enum rl_err rl_admin_new(struct rl_loop *loop, const struct rl_admin_hooks *hook
 	return RL_OK;
 }
 
-void rl_admin_accept(struct rl_admin *admin, int fd, const struct rl_addr *peer)
+void rl_admin_accept(struct rl_admin *admin, int fd, const struct rl_addr *peer, struct rl_tls_server *tls)
 {
-	rl_server_accept(admin->server, fd, peer, NULL, NULL, NULL);
+	rl_server_accept(admin->server, fd, peer, tls, NULL, NULL);
 }
 
 void rl_admin_abort(struct rl_admin *admin)

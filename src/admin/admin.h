@@ -7,7 +7,6 @@
 #ifndef RL_ADMIN_ADMIN_H
 #define RL_ADMIN_ADMIN_H
 
-#include "net/listener.h"
 #include "observe/metrics.h"
 #include "pipeline/pipeline.h"
 
@@ -17,8 +16,8 @@ struct rl_admin_view {
 	struct rl_worker *const *workers;
 	size_t n_workers;
 	struct rl_metrics *metrics;
-	const struct rl_snapshot *snapshot;         /* the current one */
-	const struct rl_listener *const *listeners; /* of the data plane */
+	const struct rl_snapshot *snapshot; /* the current one */
+	const rl_str *listeners;            /* addresses of the data plane, as text */
 	size_t n_listeners;
 	rl_str version;
 	uint64_t access_log_dropped;
@@ -35,7 +34,8 @@ struct rl_admin_hooks {
 struct rl_admin;
 enum rl_err rl_admin_new(struct rl_loop *loop, const struct rl_admin_hooks *hooks, void *self,
 			 struct rl_admin **out) RL_MUST_CHECK;
-void rl_admin_accept(struct rl_admin *admin, int fd, const struct rl_addr *peer);
+/* `tls` NULL: without. Live connections keep what they need of it. */
+void rl_admin_accept(struct rl_admin *admin, int fd, const struct rl_addr *peer, struct rl_tls_server *tls);
 void rl_admin_abort(struct rl_admin *admin); /* closes all connections */
 size_t rl_admin_connections(const struct rl_admin *admin);
 void rl_admin_free(struct rl_admin *admin); /* after the connections are gone. Accepts NULL */

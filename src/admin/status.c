@@ -123,13 +123,11 @@ static void put_workers(struct rl_buf *out, const struct rl_admin_view *view)
 static void put_lists(struct rl_buf *out, const struct rl_admin_view *view)
 {
 	const struct rl_snapshot *s = view->snapshot;
-	char text[RL_ADDR_TEXT_MAX];
 
 	rl_buf_add(out, RL_STR(",\"listeners\":["));
 	for (size_t i = 0; i < view->n_listeners; i++) {
 		comma(out, i);
-		rl_addr_text(rl_listener_addr(view->listeners[i]), text);
-		rl_buf_json(out, rl_str_of(text));
+		rl_buf_json(out, view->listeners[i]);
 	}
 	rl_buf_add(out, RL_STR("],\"workers\":"));
 	put_workers(out, view);

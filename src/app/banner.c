@@ -8,14 +8,16 @@
 #include "provider/preset.h"
 #include "version.h"
 
-static void print_listeners(const char *plane, struct rl_listener *const *list, size_t n)
+static const char *scheme(const struct rl_door *door)
 {
-	char text[RL_ADDR_TEXT_MAX];
+	return door->tls ? "https" : "http";
+}
 
-	for (size_t i = 0; i < n; i++) {
-		rl_addr_text(rl_listener_addr(list[i]), text);
-		printf("listening %s http://%s\n", plane, text);
-	}
+static void print_doors(const char *plane, const struct rl_doors *doors)
+{
+	for (size_t i = 0; i < doors->n; i++)
+		printf("listening %s %s://%s\n", plane, scheme(&doors->list[i]),
+		       rl_listener_text(doors->list[i].listener));
 }
 
 static void first_id(void *ctx, rl_str id)
@@ -70,24 +72,24 @@ static bool all_simulated(const struct rl_snapshot *s)
 	return s->n_providers > 0;
 }
 
-void rl_banner_print(const struct rl_snapshot *s, struct rl_listener *const *data, size_t n_data,
-		     struct rl_listener *const *admin, size_t n_admin, bool discovered)
+void rl_banner_print(const struct rl_snapshot *s, const struct rl_doors *data, const struct rl_doors *admin,
+		     bool discovered)
 {
-	char model[512], address[RL_ADDR_TEXT_MAX] = "";
+	char model[512];
 
 	printf("relais %s\n", RL_VERSION);
-	print_listeners("data", data, n_data);
-	print_listeners("admin", admin, n_admin);
+	print_doors("data", data);
+	print_doors("admin", admin);
 	for (size_t i = 0; i < s->n_providers; i++)
 		print_provider(&s->providers[i], discovered);
 	if (all_simulated(s) && discovered)
 		printf("No provider key is set and no local model server answers, so relais serves two simulated\n"
 		       "providers: their answers are made up. Set OPENAI_API_KEY (or another provider's) and start again.\n");
-	if (n_data && pick_model(s, model, sizeof model)) {
-		rl_addr_text(rl_listener_addr(data[0]), address);
-		printf("try:\n  curl http://%s/v1/chat/completions -H 'content-type: application/json' %s-d '{\"model\": "
+	if (data->n && pick_model(s, model, sizeof model)) {
+		printf("try:\n  curl %s://%s/v1/chat/completions -H 'content-type: application/json' %s-d '{\"model\": "
 		       "\"%s\", \"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}]}'\n",
-		       address, s->callers.open ? "" : "-H \"authorization: Bearer $KEY\" ", model);
+		       scheme(&data->list[0]), rl_listener_text(data->list[0].listener),
+		       s->callers.open ? "" : "-H \"authorization: Bearer $KEY\" ", model);
 	}
 	fflush(stdout);
 }

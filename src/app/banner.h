@@ -3,10 +3,10 @@
 #ifndef RL_APP_BANNER_H
 #define RL_APP_BANNER_H
 
-#include "net/listener.h"
+#include "app/doors.h"
 #include "policy/snapshot.h"
 
-void rl_banner_print(const struct rl_snapshot *snapshot, struct rl_listener *const *data, size_t n_data,
-		     struct rl_listener *const *admin, size_t n_admin, bool discovered);
+void rl_banner_print(const struct rl_snapshot *snapshot, const struct rl_doors *data, const struct rl_doors *admin,
+		     bool discovered);
 
 #endif

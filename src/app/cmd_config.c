@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "app/command.h"
+#include "app/doors.h"
 #include "app/setup.h"
 #include "config/config.h"
 #include "observe/metrics.h"
@@ -12,13 +13,17 @@
 
 #define DOCUMENT_MAX (4u << 20)
 
-/* Beyond the file itself: addresses, trust stores, names, as serve would do it. */
+/* Beyond the file itself: certificates, addresses, trust stores, names, as serve would do it. */
 static enum rl_err try_snapshot(struct rl_config **config, struct rl_buf *report)
 {
 	struct rl_live *live = NULL;
 	struct rl_snapshot *snapshot = NULL;
-	enum rl_err err = rl_live_new(&live);
+	struct rl_door_locks locks;
+	enum rl_err err = rl_door_locks_init(&locks, *config, report);
 
+	rl_door_locks_fini(&locks);
+	if (!err)
+		err = rl_live_new(&live);
 	if (!err)
 		err = rl_snapshot_new(config, live, RL_STR("relais-check"), 1, report, &snapshot);
 	rl_snapshot_unref(snapshot);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The keeper: the main thread's life. It accepts connections and hands each to the
- * least loaded worker, serves the admin plane, listens to signals, reloads, asks
- * providers for their models, and drains at the end.
+ * The keeper: the main thread's life. It opens the doors (doors.c), serves the admin
+ * plane, listens to signals, reloads, asks providers for their models, and drains at
+ * the end.
  */
 #include <errno.h>
 #include <signal.h>
@@ -20,26 +20,9 @@
 #define CATALOG_PERIOD_MS (10u * 60 * 1000)
 #define PHASE_TICK_MS 20u
 #define ABORT_GRACE_MS 2000u
-#define ROOM_TICK_MS 100u
 #define FETCHING_MAX 256u /* calls at a time; who finds no room is asked the next time */
 
 /* ---- mail to workers ---- */
-
-struct connection_mail {
-	struct rl_mail mail;
-	struct rl_worker *worker;
-	int fd;
-	struct rl_addr peer;
-};
-
-static void deliver_connection(struct rl_mail *mail, struct rl_loop *loop)
-{
-	struct connection_mail *m = (struct connection_mail *)(void *)mail;
-
-	(void)loop;
-	rl_worker_accept(m->worker, m->fd, &m->peer);
-	free(m);
-}
 
 struct worker_mail {
 	struct rl_mail mail;
@@ -91,80 +74,6 @@ static void post_to_all(struct rl_program *p, void (*run)(struct rl_mail *, stru
 		post_to(p->workers[i], run); /* without memory: the deadline ends it anyway */
 }
 
-/* ---- accepting ---- */
-
-static uint32_t all_connections(const struct rl_program *p)
-{
-	uint32_t n = 0;
-
-	for (size_t i = 0; i < p->n_workers; i++)
-		n += rl_worker_connections(p->workers[i]);
-	return n;
-}
-
-static void accept_all(struct rl_program *p, bool on)
-{
-	for (size_t i = 0; i < p->n_data; i++)
-		rl_listener_accepting(p->data[i], on);
-}
-
-static struct rl_worker *least_loaded(const struct rl_program *p)
-{
-	struct rl_worker *best = p->workers[0];
-
-	for (size_t i = 1; i < p->n_workers; i++)
-		if (rl_worker_connections(p->workers[i]) < rl_worker_connections(best))
-			best = p->workers[i];
-	return best;
-}
-
-void rl_keeper_on_accept(void *arg, struct rl_listener *listener, int fd, const struct rl_addr *peer)
-{
-	struct rl_program *p = arg;
-	struct connection_mail *m = malloc(sizeof *m);
-
-	(void)listener;
-	if (!m) {
-		close(fd);
-		return;
-	}
-	*m = (struct connection_mail){.mail = {.run = deliver_connection},
-				      .worker = least_loaded(p),
-				      .fd = fd,
-				      .peer = *peer};
-	rl_worker_reserve(m->worker);
-	rl_loop_post(rl_worker_loop(m->worker), &m->mail);
-	if (all_connections(p) < p->max_connections || p->full)
-		return;
-	p->full = true;
-	RL_WARN("keeper", "%u connections are open, as many as may be: accepting pauses", p->max_connections);
-	accept_all(p, false);
-	rl_timer_start(p->loop, &p->room_timer, ROOM_TICK_MS);
-}
-
-/* There may be room again. */
-static void on_room(struct rl_timer *timer)
-{
-	struct rl_program *p = (struct rl_program *)(void *)((char *)timer - offsetof(struct rl_program, room_timer));
-
-	if (p->phase > RL_PHASE_DELAY)
-		return;
-	if (all_connections(p) >= p->max_connections) {
-		rl_timer_start(p->loop, timer, ROOM_TICK_MS);
-		return;
-	}
-	p->full = false;
-	accept_all(p, true);
-}
-
-void rl_keeper_on_admin_accept(void *arg, struct rl_listener *listener, int fd, const struct rl_addr *peer)
-{
-	struct rl_program *p = arg;
-
-	(void)listener;
-	rl_admin_accept(p->admin, fd, peer);
-}
-
 /* ---- reload ---- */
 
 static bool same_listeners(const struct rl_cfg_listen *a, size_t n_a, const struct rl_cfg_listen *b, size_t n_b)
@@ -198,14 +107,6 @@ static void note_unchangeable(const struct rl_config *old, const struct rl_confi
 				      RL_STR_ARG(new->path), keys[i].key);
 }
 
-static bool beyond_loopback(struct rl_listener *const *list, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		if (!rl_addr_is_loopback(rl_listener_addr(list[i])))
-			return true;
-	return false;
-}
-
 /*
  * The loader has judged the addresses that the file names; what counts is where this process listens, which a reload
  * does not change.
@@ -215,14 +116,14 @@ static enum rl_err check_open(const struct rl_program *p, const struct rl_config
 	const struct rl_cfg_server *s = &config->server;
 	enum rl_err err = RL_OK;
 
-	if (s->auth == RL_CFG_AUTH_AUTO && !config->n_clients && beyond_loopback(p->data, p->n_data)) {
+	if (s->auth == RL_CFG_AUTH_AUTO && !config->n_clients && rl_doors_beyond_loopback(&p->data)) {
 		rl_buf_printf(report,
 			      "%.*s: server.listen: this process listens beyond loopback until it is started anew, "
 			      "and would be open to everyone without client keys\n",
 			      RL_STR_ARG(config->path));
 		err = RL_ERR_RANGE;
 	}
-	if (!rl_secret_is_set(s->admin_token) && beyond_loopback(p->admin_listeners, p->n_admin)) {
+	if (!rl_secret_is_set(s->admin_token) && rl_doors_beyond_loopback(&p->admin_doors)) {
 		rl_buf_printf(report,
 			      "%.*s: server.admin: this process's admin plane listens beyond loopback until it is "
 			      "started anew, and needs server.admin_token\n",
@@ -275,6 +176,7 @@ enum rl_err rl_keeper_reload(void *program, struct rl_buf *report)
 	struct rl_program *p = program;
 	struct rl_config *config = NULL;
 	struct rl_snapshot *next = NULL;
+	struct rl_door_locks locks = {.data = {NULL}};
 	enum rl_err err = RL_ERR_NOT_FOUND;
 
 	if (!p->setup.path)
@@ -285,6 +187,8 @@ enum rl_err rl_keeper_reload(void *program, struct rl_buf *report)
 		err = rl_setup_load_config(p->setup.path, report, &config);
 	if (!err)
 		err = check_open(p, config, report);
+	if (!err)
+		err = rl_door_locks_init(&locks, config, report);
 	if (!err) {
 		note_unchangeable(p->snapshot->config, config, report);
 		err = rl_snapshot_new(&config, p->live, rl_str_of(p->via), p->snapshot->generation + 1, report, &next);
@@ -296,9 +200,11 @@ enum rl_err rl_keeper_reload(void *program, struct rl_buf *report)
 		p->reloads_rejected++;
 	} else {
 		p->reloads_ok++;
+		rl_doors_change_locks(p, p->snapshot->config, &locks);
 		rl_setup_apply(p->snapshot->config);
 		start_fetches(p);
 	}
+	rl_door_locks_fini(&locks);
 	return err;
 }
 
@@ -392,17 +298,10 @@ static void on_catalog_timer(struct rl_timer *timer)
 
 /* ---- the end ---- */
 
-static void close_listeners(struct rl_listener **list, size_t *n)
-{
-	for (size_t i = 0; i < *n; i++)
-		rl_listener_close(list[i]);
-	*n = 0;
-}
-
 /* The admin plane's connections end while the loop still turns: their owners hear of it in its last turn. */
 static void stop_loop(struct rl_program *p)
 {
-	close_listeners(p->admin_listeners, &p->n_admin);
+	rl_doors_close(&p->admin_doors);
 	rl_admin_abort(p->admin);
 	rl_loop_stop(p->loop);
 }
@@ -413,7 +312,7 @@ static void enter_draining(struct rl_program *p)
 
 	p->phase = RL_PHASE_DRAINING;
 	p->deadline_ms = rl_loop_now_ms(p->loop) + s->drain_deadline_ms;
-	close_listeners(p->data, &p->n_data);
+	rl_doors_close(&p->data);
 	post_to_all(p, deliver_drain);
 	rl_timer_start(p->loop, &p->phase_timer, PHASE_TICK_MS);
 }
@@ -421,8 +320,8 @@ static void enter_draining(struct rl_program *p)
 static void enter_aborting(struct rl_program *p, const char *why)
 {
 	if (p->phase < RL_PHASE_DRAINING)
-		close_listeners(p->data, &p->n_data);
-	RL_WARN("drain", "%s: %u connections are cut", why, all_connections(p));
+		rl_doors_close(&p->data);
+	RL_WARN("drain", "%s: %u connections are cut", why, rl_doors_connections(p));
 	p->phase = RL_PHASE_ABORTING;
 	p->deadline_ms = rl_loop_now_ms(p->loop) + ABORT_GRACE_MS;
 	post_to_all(p, deliver_abort);
@@ -437,7 +336,7 @@ static void begin_stop(struct rl_program *p, const char *signal_name)
 		enter_aborting(p, "told to stop again");
 		return;
 	}
-	RL_INFO("drain", "%s: draining, %u connections are open", signal_name, all_connections(p));
+	RL_INFO("drain", "%s: draining, %u connections are open", signal_name, rl_doors_connections(p));
 	atomic_store(&p->gateway.draining, true);
 	p->phase = RL_PHASE_DELAY;
 	if (delay)
@@ -458,7 +357,7 @@ static void on_phase_timer(struct rl_timer *timer)
 		enter_draining(p);
 		return;
 	case RL_PHASE_DRAINING:
-		if (late && all_connections(p)) {
+		if (late && rl_doors_connections(p)) {
 			enter_aborting(p, "the deadline of draining has passed");
 			return;
 		}
@@ -466,7 +365,7 @@ static void on_phase_timer(struct rl_timer *timer)
 	case RL_PHASE_ABORTING:
 		break;
 	}
-	if (!all_connections(p) || (late && p->phase == RL_PHASE_ABORTING)) {
+	if (!rl_doors_connections(p) || (late && p->phase == RL_PHASE_ABORTING)) {
 		stop_loop(p);
 		return;
 	}
@@ -507,14 +406,16 @@ const struct rl_admin_view *rl_keeper_view(void *program)
 	struct rl_access_log_stats stats = {0};
 
 	rl_access_log_stats(p->access_log, &stats);
+	for (size_t i = 0; i < p->data.n; i++)
+		p->data_addresses[i] = rl_str_of(rl_listener_text(p->data.list[i].listener));
 	p->view = (struct rl_admin_view){
 		.gateway = &p->gateway,
 		.workers = p->workers,
 		.n_workers = p->n_workers,
 		.metrics = p->metrics,
 		.snapshot = p->snapshot,
-		.listeners = (const struct rl_listener *const *)p->data,
-		.n_listeners = p->n_data,
+		.listeners = p->data_addresses,
+		.n_listeners = p->data.n,
 		.version = RL_STR(RL_VERSION),
 		.access_log_dropped = stats.dropped,
 		.reloads_ok = p->reloads_ok,
@@ -540,7 +441,7 @@ static void collect_connections(void *user, struct rl_metric_out *out)
 	for (size_t i = 0; i < p->snapshot->n_providers; i++)
 		if (!shares_origin(p->snapshot, i))
 			upstream += rl_origin_connections(p->snapshot->providers[i].origin);
-	rl_metric_sample(out, &RL_STR("client"), all_connections(p));
+	rl_metric_sample(out, &RL_STR("client"), rl_doors_connections(p));
 	rl_metric_sample(out, &RL_STR("provider"), upstream);
 }
 
@@ -636,7 +537,7 @@ enum rl_err rl_keeper_start(struct rl_program *p)
 
 	rl_timer_init(&p->phase_timer, on_phase_timer);
 	rl_timer_init(&p->catalog_timer, on_catalog_timer);
-	rl_timer_init(&p->room_timer, on_room);
+	rl_timer_init(&p->room_timer, rl_doors_on_room);
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
@@ -650,9 +551,8 @@ enum rl_err rl_keeper_start(struct rl_program *p)
 	if (err)
 		return err;
 	rl_poll_want(p->signal_poll, RL_POLL_READ);
-	accept_all(p, true);
-	for (size_t i = 0; i < p->n_admin; i++)
-		rl_listener_accepting(p->admin_listeners[i], true);
+	rl_doors_accepting(&p->data, true);
+	rl_doors_accepting(&p->admin_doors, true);
 	start_fetches(p);
 	rl_timer_start(p->loop, &p->catalog_timer, CATALOG_PERIOD_MS);
 	return RL_OK;
@@ -660,8 +560,8 @@ enum rl_err rl_keeper_start(struct rl_program *p)
 
 void rl_keeper_stop(struct rl_program *p)
 {
-	close_listeners(p->data, &p->n_data);
-	close_listeners(p->admin_listeners, &p->n_admin);
+	rl_doors_close(&p->data);
+	rl_doors_close(&p->admin_doors);
 	for (struct rl_fetching *f = p->fetching, *next; f; f = next) {
 		next = f->next;
 		rl_catalog_cancel(f->call);

@@ -10,13 +10,13 @@
 #include <pthread.h>
 
 #include "admin/admin.h"
+#include "app/doors.h"
 #include "app/setup.h"
 #include "observe/access_log.h"
 #include "observe/metrics.h"
 #include "pipeline/pipeline.h"
 
 #define RL_WORKERS_MAX 256u
-#define RL_LISTENERS_MAX 32u
 
 enum rl_phase {
 	RL_PHASE_SERVING = 0,
@@ -44,8 +44,8 @@ struct rl_program {
 	struct rl_loop *loop; /* the keeper's */
 	struct rl_pool *pool; /* for its own calls */
 	struct rl_admin *admin;
-	struct rl_listener *data[RL_LISTENERS_MAX], *admin_listeners[RL_LISTENERS_MAX];
-	size_t n_data, n_admin;
+	struct rl_doors data, admin_doors;
+	rl_str data_addresses[RL_DOORS_MAX]; /* for `view` */
 	struct rl_crew crew[RL_WORKERS_MAX];
 	struct rl_worker *workers[RL_WORKERS_MAX];
 	size_t n_workers;
@@ -69,8 +69,6 @@ int rl_program_run(const char *config_file);
 /* keeper.c */
 enum rl_err rl_keeper_start(struct rl_program *program) RL_MUST_CHECK;
 void rl_keeper_stop(struct rl_program *program);
-void rl_keeper_on_accept(void *arg, struct rl_listener *listener, int fd, const struct rl_addr *peer);
-void rl_keeper_on_admin_accept(void *arg, struct rl_listener *listener, int fd, const struct rl_addr *peer);
 enum rl_err rl_keeper_reload(void *program, struct rl_buf *report);
 const struct rl_admin_view *rl_keeper_view(void *program);
 void rl_keeper_feed_metrics(struct rl_program *program);

@@ -71,23 +71,20 @@ static int make_sinks(struct rl_program *p)
 	return RL_EXIT_OK;
 }
 
-static int open_listeners(struct rl_program *p, const struct rl_cfg_listen *list, size_t n, rl_accept_f on_accept,
-			  struct rl_listener **out, size_t *n_out)
+static int open_doors(struct rl_program *p)
 {
-	for (size_t i = 0; i < n && *n_out < RL_LISTENERS_MAX; i++) {
-		const char *why = "";
-		enum rl_err err = rl_listener_open(p->loop, list[i].address, on_accept, p, &out[*n_out], &why);
+	const struct rl_config *config = p->snapshot->config;
+	struct rl_door_locks locks;
+	struct rl_buf report;
+	int status = RL_EXIT_USAGE;
 
-		if (!err) {
-			++*n_out;
-			continue;
-		}
-		if (list[i].tolerate_absence && err != RL_ERR_BUSY)
-			continue; /* this machine has no IPv6 */
-		fprintf(stderr, "relais: cannot listen on %.*s: %s\n", RL_STR_ARG(list[i].address), why);
-		return RL_EXIT_FAILED;
-	}
-	return RL_EXIT_OK;
+	rl_buf_init(&report, RL_SETUP_REPORT_MAX);
+	if (!rl_door_locks_init(&locks, config, &report))
+		status = rl_doors_open(p, config, &locks);
+	fprintf(stderr, "%.*s", RL_STR_ARG(rl_buf_str(&report)));
+	rl_door_locks_fini(&locks);
+	rl_buf_fini(&report);
+	return status;
 }
 
 static void *work(void *arg)
@@ -148,10 +145,7 @@ static int bring_up(struct rl_program *p)
 	int status = make_sinks(p);
 
 	if (!status)
-		status = open_listeners(p, s->listen, s->n_listen, rl_keeper_on_accept, p->data, &p->n_data);
-	if (!status)
-		status = open_listeners(p, s->admin, s->n_admin, rl_keeper_on_admin_accept, p->admin_listeners,
-					&p->n_admin);
+		status = open_doors(p);
 	if (!status && rl_admin_new(p->loop, &hooks, p, &p->admin))
 		status = fail("cannot start the admin plane", RL_ERR_NOMEM);
 	if (!status && rl_pool_new(p->loop, &p->pool))
@@ -224,7 +218,7 @@ int rl_program_run(const char *config_file)
 	if (!status)
 		status = bring_up(p);
 	if (!status) {
-		rl_banner_print(p->snapshot, p->data, p->n_data, p->admin_listeners, p->n_admin, p->setup.discovered);
+		rl_banner_print(p->snapshot, &p->data, &p->admin_doors, p->setup.discovered);
 		rl_loop_run(p->loop);
 	}
 	rl_keeper_stop(p);

@@ -149,6 +149,100 @@ static void check_cors(struct rl_schema_cx *cx, const struct rl_cfg_server *serv
 	}
 }
 
+/* --- TLS --- */
+
+void rl_check_certificate(struct rl_schema_cx *cx, void *object)
+{
+	struct rl_cfg_certificate *c = object;
+
+	rl_schema_position(cx, "certificate", &c->certificate_at.line, &c->certificate_at.column);
+	rl_schema_position(cx, "key", &c->key_at.line, &c->key_at.column);
+}
+
+/* The pair that is written without a list becomes the list's first. */
+static void finish_tls(struct rl_schema_cx *cx, struct rl_cfg_tls *tls)
+{
+	bool certificate = rl_schema_written(cx, "certificate"), key = rl_schema_written(cx, "key");
+
+	tls->client_ca_said = rl_schema_written(cx, "client_ca");
+	rl_schema_position(cx, "client_ca", &tls->client_ca_at.line, &tls->client_ca_at.column);
+	if (certificate != key)
+		rl_schema_fail(cx, certificate ? "certificate" : "key", "a certificate and its key: write both");
+	if (!certificate || !key)
+		return;
+	struct rl_cfg_certificate *all = rl_schema_alloc(cx, tls->n_certificates + 1, sizeof *all);
+
+	if (!all)
+		return;
+	rl_check_certificate(cx, &tls->pair);
+	all[0] = tls->pair;
+	if (tls->n_certificates)
+		memcpy(all + 1, tls->certificates, tls->n_certificates * sizeof *all);
+	tls->certificates = all;
+	tls->n_certificates++;
+}
+
+void rl_check_listen_tls(struct rl_schema_cx *cx, void *object)
+{
+	struct rl_cfg_tls *tls = object;
+
+	finish_tls(cx, tls);
+	tls->on_said = rl_schema_written(cx, "enabled");
+}
+
+void rl_check_listen(struct rl_schema_cx *cx, void *object)
+{
+	struct rl_cfg_listen *listen = object;
+
+	if (rl_schema_written(cx, "tls") && !listen->tls.on_said)
+		listen->tls.on = true;
+}
+
+void rl_check_server_tls(struct rl_schema_cx *cx, void *object)
+{
+	finish_tls(cx, object);
+}
+
+/* Which has been complained of. */
+static bool half_written(const struct rl_cfg_tls *tls)
+{
+	return !tls->pair.certificate.n != !tls->pair.key.n;
+}
+
+static bool inherit_tls(struct rl_schema_cx *cx, const struct rl_cfg_server *server, const char *key,
+			struct rl_cfg_listen *list, size_t n)
+{
+	bool used = false;
+
+	for (size_t i = 0; i < n; i++) {
+		struct rl_cfg_tls *tls = &list[i].tls;
+		char spot[32];
+
+		used |= tls->on;
+		if (tls->on && !tls->n_certificates) {
+			tls->certificates = server->tls.certificates;
+			tls->n_certificates = server->tls.n_certificates;
+		}
+		if (tls->on && !tls->client_ca_said) {
+			tls->client_ca = server->tls.client_ca;
+			tls->client_ca_at = server->tls.client_ca_at;
+		}
+		element_key(spot, key, n, i);
+		if (tls->on && !tls->n_certificates && !half_written(tls) && !half_written(&server->tls))
+			rl_schema_fail(cx, spot, "tls needs a certificate and its key, here or in server.tls");
+	}
+	return used;
+}
+
+static void check_tls(struct rl_schema_cx *cx, struct rl_cfg_server *server)
+{
+	bool data = inherit_tls(cx, server, "listen", server->listen, server->n_listen);
+	bool admin = inherit_tls(cx, server, "admin", server->admin, server->n_admin);
+
+	if (server->tls.n_certificates && !data && !admin)
+		rl_schema_warn(cx, "tls", "no listener uses it: write `tls: true` at one");
+}
+
 void rl_check_server(struct rl_schema_cx *cx, void *object)
 {
 	struct rl_cfg_server *server = object;
@@ -157,6 +251,7 @@ void rl_check_server(struct rl_schema_cx *cx, void *object)
 	check_duplicates(cx, server);
 	check_open(cx, server, config->n_clients);
 	check_cors(cx, server, config->n_clients);
+	check_tls(cx, server);
 	if (server->auth == RL_CFG_AUTH_KEYS && !config->n_clients)
 		rl_schema_fail(cx, "auth", "'keys' needs at least one client under clients");
 	if (server->auth == RL_CFG_AUTH_NONE && config->n_clients)

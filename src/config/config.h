@@ -16,12 +16,32 @@
 
 enum rl_cfg_auth { RL_CFG_AUTH_AUTO = 0, RL_CFG_AUTH_NONE, RL_CFG_AUTH_KEYS };
 
+struct rl_cfg_spot { /* where a value stands in the file; 0: nowhere */
+	unsigned line, column;
+};
+
+struct rl_cfg_certificate { /* paths of PEM files */
+	rl_str certificate, key;
+	struct rl_cfg_spot certificate_at, key_at;
+};
+
+struct rl_cfg_tls {
+	bool on;                        /* of a listener; server.tls only gives what listeners do not say themselves */
+	struct rl_cfg_certificate pair; /* as written; use `certificates`, whose first it becomes */
+	struct rl_cfg_certificate *certificates;
+	size_t n_certificates;
+	rl_str client_ca; /* clients must show a certificate of these authorities; empty: need not */
+	struct rl_cfg_spot client_ca_at;
+	bool on_said, client_ca_said; /* used while loading: written, be it empty */
+};
+
 /*
  * `address` is "v4:port", "[v6]:port" or "unix:/path": no names are left ("localhost:80" became
- * two entries). Port 0 lets the system choose. tls and proxy_protocol join with a later issue.
+ * two entries). Port 0 lets the system choose. What `tls` lacked has been taken from server.tls.
  */
 struct rl_cfg_listen {
 	rl_str address;
+	struct rl_cfg_tls tls;
 	bool tolerate_absence; /* the machine may lack this address family: [::1] of the default and of "localhost" */
 	unsigned line, column;
 };
@@ -36,7 +56,8 @@ struct rl_cfg_server {
 	size_t n_listen;
 	struct rl_cfg_listen *admin; /* server.admin: the same */
 	size_t n_admin;
-	uint32_t workers; /* 0 = auto */
+	struct rl_cfg_tls tls; /* what listeners with tls use that say nothing else */
+	uint32_t workers;      /* 0 = auto */
 	uint64_t max_body_bytes;
 	uint64_t body_memory_bytes; /* budget of all request bodies held; 0 = a quarter of the memory limit */
 	enum rl_cfg_auth auth;

@@ -22,6 +22,10 @@ const char *rl_rule_model_name(rl_str value); /* an alias may look like a provid
 /* "sha256:<64 hex>" into unsigned char[32]. */
 const char *rl_rule_key_hash(struct rl_arena *arena, rl_str text, void *field);
 
+void rl_check_certificate(struct rl_schema_cx *cx, void *object);
+void rl_check_listen(struct rl_schema_cx *cx, void *object);
+void rl_check_listen_tls(struct rl_schema_cx *cx, void *object);
+void rl_check_server_tls(struct rl_schema_cx *cx, void *object);
 void rl_check_server(struct rl_schema_cx *cx, void *object);
 void rl_check_provider(struct rl_schema_cx *cx, void *object);
 void rl_check_model(struct rl_schema_cx *cx, void *object);

@@ -523,6 +523,14 @@ void rl_schema_fail_unknown(struct rl_schema_cx *cx, const char *key, const char
 		rl_schema_fail(cx, key, "unknown %s '%.*s'", what, RL_STR_ARG(shown));
 }
 
+void rl_schema_position(const struct rl_schema_cx *cx, const char *key, unsigned *line, unsigned *column)
+{
+	const struct yaml_node *node = locate(cx, key);
+
+	*line = node ? node->line : 0;
+	*column = node ? node->column : 0;
+}
+
 bool rl_schema_written(const struct rl_schema_cx *cx, const char *key)
 {
 	const struct rl_schema_row *row = row_find(cx->current->schema, rl_str_of(key));

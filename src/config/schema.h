@@ -146,6 +146,8 @@ void rl_schema_warn(struct rl_schema_cx *cx, const char *key, const char *format
 /* "unknown <what> 'value', did you mean ...?" with a near one of `names`. */
 void rl_schema_fail_unknown(struct rl_schema_cx *cx, const char *key, const char *what, const rl_str *names,
 			    size_t n_names);
+/* Where the value of `key` stands in the file, and 0 if it does not: for what is found wrong later, outside the loader. */
+void rl_schema_position(const struct rl_schema_cx *cx, const char *key, unsigned *line, unsigned *column);
 /* Whether the key stands in the file (rather than having its default). */
 bool rl_schema_written(const struct rl_schema_cx *cx, const char *key);
 const void *rl_schema_user(const struct rl_schema_cx *cx);

@@ -32,6 +32,93 @@ POSITIONED(rl_cfg_client);
 
 /* --- server --- */
 
+static const struct rl_schema_row certificate_rows[] = {
+	{.key = "certificate",
+	 .type = RL_SCHEMA_STRING,
+	 F(rl_cfg_certificate, certificate),
+	 .flags = RL_SCHEMA_REQUIRED,
+	 .min = 1,
+	 .max = 4096,
+	 .example = "/etc/relais/example.org.crt",
+	 .doc = "PEM file of the certificate, then those that lead to its authority."},
+	{.key = "key",
+	 .type = RL_SCHEMA_STRING,
+	 F(rl_cfg_certificate, key),
+	 .flags = RL_SCHEMA_REQUIRED,
+	 .min = 1,
+	 .max = 4096,
+	 .example = "/etc/relais/example.org.key",
+	 .doc = "PEM file of its private key, without a pass phrase."},
+};
+static const struct rl_schema certificate_schema = {
+	.size = sizeof(struct rl_cfg_certificate),
+	.rows = certificate_rows,
+	.n_rows = COUNT(certificate_rows),
+	.check = rl_check_certificate,
+	.doc = "A certificate and its key.",
+};
+
+/* clang-format off */
+#define TLS_ROWS                                                                                                     \
+	{.key = "certificate",                                                                                       \
+	 .type = RL_SCHEMA_STRING,                                                                                   \
+	 F(rl_cfg_tls, pair.certificate),                                                                            \
+	 .flags = RL_SCHEMA_ASIDE,                                                                                   \
+	 .min = 1,                                                                                                   \
+	 .max = 4096,                                                                                                \
+	 .example = "/etc/relais/server.crt",                                                                        \
+	 .doc = "PEM file of the certificate, then those that lead to its authority. Read again by every reload."},  \
+	{.key = "key",                                                                                               \
+	 .type = RL_SCHEMA_STRING,                                                                                   \
+	 F(rl_cfg_tls, pair.key),                                                                                    \
+	 .flags = RL_SCHEMA_ASIDE,                                                                                   \
+	 .min = 1,                                                                                                   \
+	 .max = 4096,                                                                                                \
+	 .example = "/etc/relais/server.key",                                                                        \
+	 .doc = "PEM file of its private key, without a pass phrase."},                                              \
+	{.key = "certificates",                                                                                      \
+	 .type = RL_SCHEMA_LIST,                                                                                     \
+	 MANY(rl_cfg_tls, certificates),                                                                             \
+	 .flags = RL_SCHEMA_ASIDE,                                                                                   \
+	 .max = 100,                                                                                                 \
+	 .child = &certificate_schema,                                                                               \
+	 .doc = "More of them. A client gets the first that is for the host it names (SNI), an exact name before a " \
+		"wildcard, else the very first."},                                                                   \
+	{.key = "client_ca",                                                                                         \
+	 .type = RL_SCHEMA_STRING,                                                                                   \
+	 F(rl_cfg_tls, client_ca),                                                                                   \
+	 .flags = RL_SCHEMA_ASIDE,                                                                                   \
+	 .max = 4096,                                                                                                \
+	 .example = "/etc/relais/clients-ca.crt",                                                                    \
+	 .doc = "PEM file of authorities. Only clients that show a certificate of theirs are let in, which must be " \
+		"good for clients (extended key usage `clientAuth`, where it names any). Empty: nobody must."}
+/* clang-format on */
+
+static const struct rl_schema_row listen_tls_rows[] = {
+	{.key = "enabled",
+	 .type = RL_SCHEMA_BOOL,
+	 F(rl_cfg_tls, on),
+	 .initial = "false",
+	 .type_text = "true or false",
+	 .doc = "Whether to. Without this key: yes, once `tls` is written; `tls: true` is the short form."},
+	TLS_ROWS,
+};
+static const struct rl_schema listen_tls_schema = {
+	.rows = listen_tls_rows,
+	.n_rows = COUNT(listen_tls_rows),
+	.scalar = "enabled",
+	.check = rl_check_listen_tls,
+	.doc = "TLS 1.2 and 1.3. What is not written is taken from `server.tls`; `true` takes all of it.",
+};
+static const struct rl_schema_row server_tls_rows[] = {TLS_ROWS};
+static const struct rl_schema server_tls_schema = {
+	.rows = server_tls_rows,
+	.n_rows = COUNT(server_tls_rows),
+	.check = rl_check_server_tls,
+	.doc = "Certificates for the listeners that have `tls: true` or name none of their own. By itself it changes "
+	       "nothing.",
+};
+
 static const struct rl_schema_row listen_rows[] = {
 	{.key = "address",
 	 .type = RL_SCHEMA_STRING,
@@ -41,6 +128,11 @@ static const struct rl_schema_row listen_rows[] = {
 	 .check = rl_rule_address,
 	 .example = "127.0.0.1:8080",
 	 .doc = "`IPv4:port`, `[IPv6]:port`, `localhost:port` (both) or `unix:/path`. Port 0 lets the system choose."},
+	{.key = "tls",
+	 .type = RL_SCHEMA_SECTION,
+	 F(rl_cfg_listen, tls),
+	 .child = &listen_tls_schema,
+	 .doc = "Speak TLS here: `true`, or certificates of its own."},
 };
 static const struct rl_schema listen_schema = {
 	.size = sizeof(struct rl_cfg_listen),
@@ -48,6 +140,7 @@ static const struct rl_schema listen_schema = {
 	.rows = listen_rows,
 	.n_rows = COUNT(listen_rows),
 	.scalar = "address",
+	.check = rl_check_listen,
 	.doc = "An address to listen on; the address alone may stand for it.",
 };
 
@@ -156,6 +249,11 @@ static const struct rl_schema_row server_rows[] = {
 	 .child = &listen_schema,
 	 .type_text = "address, or list of addresses",
 	 .doc = "Where metrics, status and reload are served; an empty list `[]` for nowhere."},
+	{.key = "tls",
+	 .type = RL_SCHEMA_SECTION,
+	 F(rl_cfg_server, tls),
+	 .child = &server_tls_schema,
+	 .doc = "What listeners with `tls` use, such as `listen: {address: '0.0.0.0:8443', tls: true}`."},
 	{.key = "workers",
 	 .type = RL_SCHEMA_INT,
 	 F(rl_cfg_server, workers),

@@ -24,6 +24,7 @@ struct rl_listener {
 	rl_accept_f on_accept;
 	void *arg;
 	struct rl_addr addr;
+	char text[RL_LISTENER_TEXT_MAX];
 	int fd;
 	bool accepting; /* the owner's wish */
 	bool closed;
@@ -96,6 +97,8 @@ static enum rl_err open_socket(struct rl_listener *listener)
 	listener->addr.len = sizeof listener->addr.sa;
 	if (getsockname(listener->fd, (struct sockaddr *)&listener->addr.sa, &listener->addr.len) < 0)
 		return rl_err_from_errno(errno);
+	static_assert(RL_LISTENER_TEXT_MAX >= RL_ADDR_TEXT_MAX, "an address must fit");
+	rl_addr_text(&listener->addr, listener->text);
 	return rl_poll_new(listener->loop, listener->fd, on_readable, listener, &listener->poll);
 }
 
@@ -147,6 +150,11 @@ void rl_listener_accepting(struct rl_listener *listener, bool on)
 const struct rl_addr *rl_listener_addr(const struct rl_listener *listener)
 {
 	return &listener->addr;
+}
+
+const char *rl_listener_text(const struct rl_listener *listener)
+{
+	return listener->text;
 }
 
 void rl_listener_close(struct rl_listener *listener)

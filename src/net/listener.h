@@ -10,6 +10,8 @@
 #include "loop/dns.h"
 #include "loop/loop.h"
 
+#define RL_LISTENER_TEXT_MAX 128
+
 struct rl_listener;
 /* Called for each accepted descriptor, which is the callee's. */
 typedef void (*rl_accept_f)(void *arg, struct rl_listener *listener, int fd, const struct rl_addr *peer);
@@ -19,6 +21,7 @@ enum rl_err rl_listener_open(struct rl_loop *loop, rl_str address, rl_accept_f o
 /* Pauses (descriptor shortage, full) and resumes accepting; starts paused. Out of descriptors pauses by itself for a while. */
 void rl_listener_accepting(struct rl_listener *listener, bool on);
 const struct rl_addr *rl_listener_addr(const struct rl_listener *listener);
-void rl_listener_close(struct rl_listener *listener); /* accepts NULL */
+const char *rl_listener_text(const struct rl_listener *listener); /* "127.0.0.1:8080", with the port that was picked */
+void rl_listener_close(struct rl_listener *listener);             /* accepts NULL */
 
 #endif

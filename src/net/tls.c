@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The TLS filter of a transport, and the server's contexts (the client's: tls_client.c).
+ * The TLS filter of a transport, and what all contexts have in common (tls_client.c, tls_server.c make them).
  *
  * OpenSSL reads and writes the transport's descriptor through a BIO of our own, so
  * that nothing is copied twice, a reset raises no SIGPIPE, and the errno of the
@@ -13,7 +13,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <openssl/err.h>
-#include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -23,10 +22,6 @@
 
 #define RECORD_BYTES_MAX 16384u
 #define HOST_BYTES_MAX 253u /* RFC 1035 §2.3.4, without the last dot */
-
-struct rl_tls_server {
-	SSL_CTX *ctx;
-};
 
 /* ---- the descriptor as a BIO ---- */
 
@@ -157,6 +152,8 @@ static void handshake(struct rl_transport *t)
 
 	if (err == RL_ERR_TLS && verdict != X509_V_OK)
 		t->detail = X509_verify_cert_error_string(verdict);
+	if (t->accepted)
+		rl_tls_answer_plain(t);
 	rl_transport_fail(t, err, t->detail, false);
 }
 
@@ -322,7 +319,7 @@ bool rl_transport_resumed(const struct rl_transport *t)
 	return t->ssl && SSL_session_reused(t->ssl);
 }
 
-static enum rl_err attach(struct rl_transport *t, SSL_CTX *ctx)
+enum rl_err rl_tls_attach(struct rl_transport *t, SSL_CTX *ctx)
 {
 	BIO *bio = BIO_new(bio_method);
 
@@ -376,7 +373,7 @@ static void try_to_resume(struct rl_transport *t, struct rl_tls_sessions *sessio
 
 enum rl_err rl_tls_attach_client(struct rl_transport *t, const struct rl_transport_target *target)
 {
-	enum rl_err err = attach(t, target->tls->ctx);
+	enum rl_err err = rl_tls_attach(t, target->tls->ctx);
 
 	if (err)
 		return err;
@@ -385,16 +382,6 @@ enum rl_err rl_tls_attach_client(struct rl_transport *t, const struct rl_transpo
 		try_to_resume(t, target->sessions);
 	/* Without somebody to check for, nobody would be checked: such a call is a mistake of the caller's. */
 	return expect_host(t->ssl, target->host) ? RL_OK : RL_ERR_SYNTAX;
-}
-
-enum rl_err rl_tls_attach_server(struct rl_transport *t, struct rl_tls_server *tls)
-{
-	enum rl_err err = attach(t, tls->ctx);
-
-	if (err)
-		return err;
-	SSL_set_accept_state(t->ssl);
-	return RL_OK;
 }
 
 /* ---- contexts ---- */
@@ -428,98 +415,4 @@ SSL_CTX *rl_tls_ctx_new(const SSL_METHOD *method)
 				      SSL_MODE_RELEASE_BUFFERS);
 	SSL_CTX_set_read_ahead(ctx, 0); /* so that SSL_pending tells all that is inside */
 	return ctx;
-}
-
-/* A client that offers protocols must offer one of ours (RFC 7301 §3.2). */
-static int choose_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_n, const unsigned char *in,
-		       unsigned in_n, void *arg)
-{
-	(void)ssl;
-	(void)arg;
-	for (unsigned i = 0; i < in_n; i += in[i] + 1u) {
-		if (!rl_str_eq(rl_str_sub(rl_str_make(in, in_n), i + 1, in[i]), RL_STR("http/1.1")))
-			continue;
-		*out = in + i + 1;
-		*out_n = in[i];
-		return SSL_TLSEXT_ERR_OK;
-	}
-	return SSL_TLSEXT_ERR_ALERT_FATAL;
-}
-
-/* The server's certificate, then those that lead to its authority. */
-static bool use_chain(SSL_CTX *ctx, BIO *pem)
-{
-	X509 *cert = PEM_read_bio_X509_AUX(pem, NULL, rl_tls_no_pass_phrase, NULL);
-	bool ok = cert && SSL_CTX_use_certificate(ctx, cert) == 1;
-
-	X509_free(cert);
-	while (ok) {
-		cert = PEM_read_bio_X509(pem, NULL, rl_tls_no_pass_phrase, NULL);
-		if (!cert) {
-			/* The end of the text looks like an error. */
-			ok = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
-			if (ok)
-				ERR_clear_error();
-			break;
-		}
-		ok = SSL_CTX_add0_chain_cert(ctx, cert) == 1;
-		if (!ok)
-			X509_free(cert);
-	}
-	return ok;
-}
-
-static bool use_key(SSL_CTX *ctx, BIO *pem)
-{
-	EVP_PKEY *key = PEM_read_bio_PrivateKey(pem, NULL, rl_tls_no_pass_phrase, NULL);
-	bool ok = key && SSL_CTX_use_PrivateKey(ctx, key) == 1 && SSL_CTX_check_private_key(ctx) == 1;
-
-	EVP_PKEY_free(key);
-	return ok;
-}
-
-static BIO *bio_of(rl_str text)
-{
-	return text.n <= INT_MAX ? BIO_new_mem_buf(text.p, (int)text.n) : NULL;
-}
-
-enum rl_err rl_tls_server_new(rl_str certificate_pem, rl_str key_pem, struct rl_tls_server **out, const char **why)
-{
-	static const unsigned char session_context[] = "relais";
-	struct rl_tls_server *tls = calloc(1, sizeof *tls);
-	BIO *certificate = bio_of(certificate_pem), *key = bio_of(key_pem);
-	enum rl_err err = RL_ERR_NOMEM;
-
-	*out = NULL;
-	*why = rl_err_text(err);
-	if (!tls || !certificate || !key)
-		goto out;
-	err = RL_ERR_TLS;
-	tls->ctx = rl_tls_ctx_new(TLS_server_method());
-	/* In TLS 1.2 only what TLS 1.3 has too: forward secrecy, authenticated encryption. */
-	if (!tls->ctx || !SSL_CTX_set_cipher_list(tls->ctx, "ECDHE+AESGCM:ECDHE+CHACHA20") ||
-	    !use_chain(tls->ctx, certificate) || !use_key(tls->ctx, key)) {
-		*why = rl_tls_error_text("the certificate and its key do not fit");
-		goto out;
-	}
-	SSL_CTX_set_session_id_context(tls->ctx, session_context, sizeof session_context - 1);
-	SSL_CTX_set_session_cache_mode(tls->ctx, SSL_SESS_CACHE_OFF); /* tickets only */
-	SSL_CTX_set_num_tickets(tls->ctx, 1);
-	SSL_CTX_set_alpn_select_cb(tls->ctx, choose_alpn, NULL);
-	*out = tls;
-	tls = NULL;
-	err = RL_OK;
-out:
-	rl_tls_server_free(tls);
-	BIO_free(certificate);
-	BIO_free(key);
-	return err;
-}
-
-void rl_tls_server_free(struct rl_tls_server *tls)
-{
-	if (!tls)
-		return;
-	SSL_CTX_free(tls->ctx);
-	free(tls);
 }

@@ -40,9 +40,31 @@ enum rl_err rl_tls_sessions_new(struct rl_tls_sessions **out) RL_MUST_CHECK;
 struct rl_tls_sessions *rl_tls_sessions_ref(struct rl_tls_sessions *sessions);
 void rl_tls_sessions_unref(struct rl_tls_sessions *sessions); /* accepts NULL */
 
-/* PEM texts. */
-enum rl_err rl_tls_server_new(rl_str certificate_pem, rl_str key_pem, struct rl_tls_server **out,
-			      const char **why) RL_MUST_CHECK;
-void rl_tls_server_free(struct rl_tls_server *tls);
+/* A certificate with the chain that leads to its authority, and its key: PEM texts. */
+struct rl_tls_identity {
+	rl_str certificate_pem, key_pem;
+};
+
+struct rl_tls_server_spec {
+	const struct rl_tls_identity *identities; /* the first is for clients that name no host we know */
+	size_t n_identities;                      /* at least 1 */
+	rl_str client_ca_pem; /* given: only clients with a certificate of one of these authorities are let in */
+	bool h2;              /* offers "h2" before "http/1.1" (ALPN) */
+	rl_str plain_answer;  /* static: told to who speaks HTTP without TLS, then the connection closes; or empty */
+};
+
+enum rl_tls_part { RL_TLS_PART_NONE = 0, RL_TLS_PART_CERTIFICATE, RL_TLS_PART_KEY, RL_TLS_PART_CLIENT_CA };
+
+struct rl_tls_complaint {
+	enum rl_tls_part part;
+	size_t identity; /* whose certificate or key it is */
+	const char *why; /* static; no secret */
+};
+
+/* NOMEM, or TLS with what is wrong in *complaint. One reference to the caller. */
+enum rl_err rl_tls_server_new(const struct rl_tls_server_spec *spec, struct rl_tls_server **out,
+			      struct rl_tls_complaint *complaint) RL_MUST_CHECK;
+struct rl_tls_server *rl_tls_server_ref(struct rl_tls_server *tls); /* accepts NULL */
+void rl_tls_server_unref(struct rl_tls_server *tls); /* accepts NULL; live connections keep what they need */
 
 #endif

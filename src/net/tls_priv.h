@@ -16,6 +16,10 @@ struct rl_tls_client {
 SSL_CTX *rl_tls_ctx_new(const SSL_METHOD *method);
 /* The first error that OpenSSL has noted, as static text. */
 const char *rl_tls_error_text(const char *otherwise);
+/* Puts the TLS filter on a transport. NOMEM. */
+enum rl_err rl_tls_attach(struct rl_transport *t, SSL_CTX *ctx) RL_MUST_CHECK;
+/* A server's handshake failed with OpenSSL's errors still queued: a client that spoke plain HTTP is told so. */
+void rl_tls_answer_plain(struct rl_transport *t);
 /* A pem_password_cb: a key with a pass phrase is refused, rather than asked for on the terminal. */
 int rl_tls_no_pass_phrase(char *buf, int size, int rwflag, void *arg);
 

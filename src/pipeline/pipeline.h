@@ -51,7 +51,7 @@ struct rl_loop *rl_worker_loop(const struct rl_worker *worker);
 uint32_t rl_worker_connections(const struct rl_worker *worker);
 uint32_t rl_worker_requests(const struct rl_worker *worker);
 /* A connection from a client, on the worker's thread (counted by rl_worker_reserve before it was posted). */
-void rl_worker_accept(struct rl_worker *worker, int fd, const struct rl_addr *peer);
+void rl_worker_accept(struct rl_worker *worker, int fd, const struct rl_addr *peer, struct rl_tls_server *tls);
 /* Counts a connection that is on its way to the worker; from any thread. */
 void rl_worker_reserve(struct rl_worker *worker);
 

@@ -286,9 +286,9 @@ void rl_worker_reserve(struct rl_worker *worker)
 	atomic_fetch_add_explicit(&worker->connections, 1, memory_order_relaxed);
 }
 
-void rl_worker_accept(struct rl_worker *worker, int fd, const struct rl_addr *peer)
+void rl_worker_accept(struct rl_worker *worker, int fd, const struct rl_addr *peer, struct rl_tls_server *tls)
 {
-	rl_server_accept(worker->server, fd, peer, NULL, on_closed, worker);
+	rl_server_accept(worker->server, fd, peer, tls, on_closed, worker);
 }
 
 struct rl_server *rl_worker_server(const struct rl_worker *worker)

@@ -111,6 +111,18 @@ static rl_str text_of(BIO *bio)
 	return rl_str_make(p, n > 0 ? (size_t)n : 0);
 }
 
+static enum rl_err serve_with(rl_str certificate, rl_str key, struct rl_tls_server **out, const char **why)
+{
+	const struct rl_tls_identity identity = {certificate, key};
+	struct rl_tls_complaint complaint;
+	enum rl_err err = rl_tls_server_new(&(struct rl_tls_server_spec){.identities = &identity, .n_identities = 1},
+					    out, &complaint);
+
+	if (err)
+		*why = complaint.why;
+	return err;
+}
+
 enum rl_err rl_sim_certificate_make(enum rl_sim_tls kind, const struct rl_addr *addr, struct rl_buf *ca_pem,
 				    struct rl_tls_server **out, const char **why)
 {
@@ -128,7 +140,7 @@ enum rl_err rl_sim_certificate_make(enum rl_sim_tls kind, const struct rl_addr *
 	    !PEM_write_bio_X509(text, server) || !PEM_write_bio_PrivateKey(key_text, key, NULL, NULL, 0, NULL, NULL))
 		goto out;
 	rl_buf_add(ca_pem, text_of(ca_text));
-	err = rl_buf_ok(ca_pem) ? rl_tls_server_new(text_of(text), text_of(key_text), out, why) : RL_ERR_NOMEM;
+	err = rl_buf_ok(ca_pem) ? serve_with(text_of(text), text_of(key_text), out, why) : RL_ERR_NOMEM;
 out:
 	BIO_free(ca_text);
 	BIO_free(text);

@@ -446,7 +446,7 @@ void rl_sim_free(struct rl_sim *sim)
 		return;
 	assert(sim->stopped);
 	rl_server_free(sim->server);
-	rl_tls_server_free(sim->tls);
+	rl_tls_server_unref(sim->tls);
 	rl_sim_ledger_fini(&sim->ledger);
 	rl_sim_overrides_fini(&sim->overrides);
 	rl_sim_scenario_free(sim->scenario);

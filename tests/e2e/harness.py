@@ -1024,24 +1024,26 @@ class Certificates:
 
     def __init__(self, folder):
         self.folder = folder
-        self.ca, self.ca_key = os.path.join(folder, 'ca.pem'), os.path.join(folder, 'ca.key')
-        self._openssl('req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes',
+        self.ca, self.ca_key, self.made = os.path.join(folder, 'ca.pem'), os.path.join(folder, 'ca.key'), 0
+        self.openssl('req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes',
                       '-keyout', self.ca_key, '-out', self.ca, '-days', '30', '-subj', '/CN=relais test CA',
                       '-addext', 'basicConstraints=critical,CA:TRUE', '-addext', 'keyUsage=keyCertSign,cRLSign')
 
-    def _openssl(self, *arguments):
+    def openssl(self, *arguments):
         done = subprocess.run(['openssl', *arguments], capture_output=True, timeout=60, check=False, cwd=self.folder)
         assert done.returncode == 0, done.stderr.decode()
 
     def make(self, name='localhost', names=('localhost', '127.0.0.1', '::1'), days=30, expired=False, self_signed=False,
-             client=False):
-        """(certificate file, key file) for these DNS names and addresses."""
-        base = os.path.join(self.folder, name + ('-expired' if expired else '') + ('-self' if self_signed else ''))
+             client=False, rsa=False):
+        """(certificate file, key file) for these DNS names and addresses; others each time."""
+        self.made += 1
+        base = os.path.join(self.folder, f'{name.replace("*", "any")}-{self.made}')
         certificate, key, request, extra = (base + end for end in ('.pem', '.key', '.csr', '.ext'))
         alternatives = ','.join(('IP:' if re.fullmatch(r'[\d.]+|.*:.*', n) else 'DNS:') + n for n in names)
         with open(extra, 'w', encoding='ascii') as file:
             file.write(f'subjectAltName={alternatives}\nbasicConstraints=CA:FALSE\nextendedKeyUsage={"client" if client else "server"}Auth\n')
-        self._openssl('req', '-new', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes',
+        kind = ['rsa:2048'] if rsa else ['ec', '-pkeyopt', 'ec_paramgen_curve:P-256']
+        self.openssl('req', '-new', '-newkey', *kind, '-nodes',
                       '-keyout', key, '-out', request, '-subj', f'/CN={name}')
         signer = ['-signkey', key] if self_signed else ['-CA', self.ca, '-CAkey', self.ca_key, '-CAcreateserial']
         dates = ['-days', str(days)]
@@ -1049,7 +1051,7 @@ class Certificates:
             said = subprocess.run(['openssl', 'x509', '-help'], capture_output=True, timeout=60, check=False)
             dates = (['-not_before', '20200101000000Z', '-not_after', '20200201000000Z']
                      if b'-not_before' in said.stderr + said.stdout else ['-days', '-1'])
-        self._openssl('x509', '-req', '-in', request, *signer, '-out', certificate, '-extfile', extra, *dates)
+        self.openssl('x509', '-req', '-in', request, *signer, '-out', certificate, '-extfile', extra, *dates)
         return certificate, key
 
     def server_context(self, **options):

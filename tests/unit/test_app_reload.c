@@ -80,7 +80,8 @@ static void listen_on(struct fixture *f, const char *address, bool admin)
 {
 	struct rl_program *p = &f->program;
 	const char *why = "";
-	struct rl_listener **at = admin ? &p->admin_listeners[p->n_admin++] : &p->data[p->n_data++];
+	struct rl_doors *doors = admin ? &p->admin_doors : &p->data;
+	struct rl_listener **at = &doors->list[doors->n++].listener;
 
 	assert_int_equal(rl_listener_open(p->loop, rl_str_of(address), accept_none, NULL, at, &why), RL_OK);
 }

@@ -29,7 +29,7 @@ static enum rl_err no_secret(void *user, const char *path, struct rl_buf *out)
 
 static const struct rl_schema_hooks hooks = {.variable = no_variable, .read_secret = no_secret};
 
-static void expect_load(rl_str text, const char *wanted)
+static void expect_load(rl_str text, const char *wanted, unsigned findings)
 {
 	struct rl_config *config;
 	struct rl_buf report;
@@ -39,7 +39,9 @@ static void expect_load(rl_str text, const char *wanted)
 
 	rl_buf_byte(&report, '\0');
 	assert_non_null(strstr(report.p, wanted));
-	assert_null(strchr(strchr(report.p, '\n') + 1, '\n')); /* the only finding */
+	for (const char *line = report.p; (line = strchr(line, '\n')); line++)
+		findings--;
+	assert_int_equal(findings, 0);
 	assert_int_equal(err, RL_OK);
 	rl_config_free(config);
 	rl_buf_fini(&report);
@@ -53,7 +55,7 @@ static void test_example_loads(void **state)
 	rl_buf_init(&example, 1 << 20);
 	rl_config_example(&example);
 	assert_true(rl_buf_ok(&example));
-	expect_load(rl_buf_str(&example), "warning: providers.openai.api_key: variable OPENAI_API_KEY is not set");
+	expect_load(rl_buf_str(&example), "warning: providers.openai.api_key: variable OPENAI_API_KEY is not set", 1);
 	rl_buf_fini(&example);
 }
 
@@ -93,9 +95,16 @@ static void test_defaults_in_the_example_load(void **state)
 	uncomment(rl_str_sub(body, (size_t)((char *)memmem(body.p, body.n, "\n\n", 2) - body.p), body.n), &text);
 	assert_non_null(memmem(text.p, text.n, "\n  workers: auto\n", 17));
 	assert_non_null(memmem(text.p, text.n, "\n    max_fails: 3\n", 18));
-	expect_load(rl_buf_str(&text), "warning: providers.openai.api_key");
+	/* The other: server.tls is there, and no listener of the example's uses it. */
+	expect_load(rl_buf_str(&text), "warning: providers.openai.api_key", 2);
 	rl_buf_fini(&text);
 	rl_buf_fini(&example);
+}
+
+/* In the example listeners stand in their short form. */
+static bool of_a_listener(const char *key)
+{
+	return strcmp(key, "address") == 0 || strcmp(key, "enabled") == 0;
 }
 
 /* Every property of the schema at any depth stands in the reference as `key`, and in the example. */
@@ -123,7 +132,7 @@ static void check_properties(yyjson_val *node, const char *reference, const char
 			snprintf(line, sizeof line, " %s:", yyjson_get_str(key));
 			assert_non_null(strstr(reference, row));
 			assert_true(text && *text);
-			if (strcmp(yyjson_get_str(key), "address") != 0)
+			if (!of_a_listener(yyjson_get_str(key)))
 				assert_true(strstr(example, line) || strstr(example, line + 1));
 			++*n;
 		}

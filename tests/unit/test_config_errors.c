@@ -56,8 +56,22 @@ static const struct {
 	{"unknown key, none near", "zzzzzzz: 1\n",
 	 "f:1:1: zzzzzzz: unknown key, known here: server, log, providers, models, clients\n"},
 	{"unknown key of a long section", "server: {qqqqqq: 1}\n", "f:1:10: server.qqqqqq: unknown key\n"},
-	{"later keys are unknown now", "server: {listen: {address: '127.0.0.1:1', tls: {}}}\n",
-	 "f:1:43: server.listen.tls: unknown key, known here: address\n"},
+	{"TLS without a certificate", "server: {listen: {address: '127.0.0.1:1', tls: {}}, admin: []}\n",
+	 "f:1:18: server.listen: tls needs a certificate and its key, here or in server.tls\n"},
+	{"half a pair",
+	 "server:\n  tls: {certificate: a}\n  listen:\n    - 127.0.0.1:1\n    - {address: '127.0.0.1:2', tls: {key: b}}\n",
+	 "f:2:22: server.tls.certificate: a certificate and its key: write both\n"
+	 "f:5:43: server.listen[1].tls.key: a certificate and its key: write both\n"},
+	{"half an entry",
+	 "server: {listen: {address: '127.0.0.1:1', tls: {certificates: [{certificate: a}, {key: ''}]}}}\n",
+	 "f:1:64: server.listen.tls.certificates[0]: missing key 'key'\n"
+	 "f:1:82: server.listen.tls.certificates[1]: missing key 'certificate'\n"
+	 "f:1:88: server.listen.tls.certificates[1].key: must not be empty\n"},
+	{"TLS that is no switch", "server: {listen: {address: '127.0.0.1:1', tls: on}}\n",
+	 "f:1:48: server.listen.tls: expected true or false, got 'on'\n"},
+	{"TLS for nobody", "server: {tls: {certificate: a, key: b}}\nzzzzzzz: 1\n",
+	 "f:1:10: warning: server.tls: no listener uses it: write `tls: true` at one\n"
+	 "f:2:1: zzzzzzz: unknown key, known here: server, log, providers, models, clients\n"},
 	{"swapped letters", "sevrer: {}\n", "f:1:1: sevrer: unknown key, did you mean 'server'?\n"},
 	{"integer", "server:\n  workers: four\n",
 	 "f:2:12: server.workers: expected an integer or 'auto', got 'four'\n"},

@@ -83,6 +83,17 @@ static rl_str pem_of(BIO *bio)
 	return rl_str_make(p, (size_t)size);
 }
 
+static enum rl_err server_with(rl_str certificate, rl_str key, struct rl_tls_server **out, const char **why)
+{
+	const struct rl_tls_identity identity = {certificate, key};
+	struct rl_tls_complaint complaint;
+	enum rl_err err = rl_tls_server_new(&(struct rl_tls_server_spec){.identities = &identity, .n_identities = 1},
+					    out, &complaint);
+
+	*why = complaint.why;
+	return err;
+}
+
 static enum rl_err server_of(const struct identity *id, struct rl_tls_server **out)
 {
 	BIO *cert = BIO_new(BIO_s_mem()), *key = BIO_new(BIO_s_mem());
@@ -91,7 +102,7 @@ static enum rl_err server_of(const struct identity *id, struct rl_tls_server **o
 	PEM_write_bio_X509(cert, id->cert);
 	PEM_write_bio_X509(cert, authority.cert); /* a chain */
 	PEM_write_bio_PrivateKey(key, id->key, NULL, NULL, 0, NULL, NULL);
-	enum rl_err err = rl_tls_server_new(pem_of(cert), pem_of(key), out, &why);
+	enum rl_err err = server_with(pem_of(cert), pem_of(key), out, &why);
 
 	BIO_free(cert);
 	BIO_free(key);
@@ -260,7 +271,7 @@ static int teardown(void **state)
 	(void)state;
 	/* Contexts first: live connections keep what they need. */
 	rl_tls_client_free(n.client);
-	rl_tls_server_free(n.server);
+	rl_tls_server_unref(n.server);
 	rl_tls_sessions_unref(n.sessions);
 	n.sessions = NULL;
 	rl_transport_close(n.a.t, false);
@@ -281,7 +292,7 @@ static void dial(const char *host)
 
 static void use_identity(struct identity id)
 {
-	rl_tls_server_free(n.server);
+	rl_tls_server_unref(n.server);
 	identity_free(&n.id);
 	n.id = id;
 	assert_int_equal(server_of(&n.id, &n.server), RL_OK);
@@ -425,13 +436,13 @@ static void test_bad_files(void **state)
 	BIO *locked = BIO_new(BIO_s_mem()), *cert = BIO_new(BIO_s_mem());
 
 	(void)state;
-	assert_int_equal(rl_tls_server_new(RL_STR("nonsense"), RL_STR("nonsense"), &server, &why), RL_ERR_TLS);
+	assert_int_equal(server_with(RL_STR("nonsense"), RL_STR("nonsense"), &server, &why), RL_ERR_TLS);
 	assert_non_null(why);
 	assert_int_equal(server_of(&mixed, &server), RL_ERR_TLS);
 	assert_null(server);
 	PEM_write_bio_X509(cert, n.id.cert);
 	PEM_write_bio_PrivateKey(locked, n.id.key, EVP_aes_128_cbc(), (const unsigned char *)"pass", 4, NULL, NULL);
-	assert_int_equal(rl_tls_server_new(pem_of(cert), pem_of(locked), &server, &why), RL_ERR_TLS);
+	assert_int_equal(server_with(pem_of(cert), pem_of(locked), &server, &why), RL_ERR_TLS);
 	why = NULL;
 	spec.ca_file = RL_STR("/nonexistent/ca.pem");
 	assert_int_equal(rl_tls_client_new(&spec, &client, &why), RL_ERR_TLS);
