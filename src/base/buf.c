@@ -30,14 +30,20 @@ void rl_buf_reset(struct rl_buf *buf)
 	buf->failed = false;
 }
 
+/* No room is left either: what comes after the piece that did not fit must not take its place. */
+static char *fail(struct rl_buf *buf)
+{
+	buf->failed = true;
+	buf->cap = buf->n;
+	return NULL;
+}
+
 char *rl_buf_reserve(struct rl_buf *buf, size_t more)
 {
 	if (more <= buf->cap - buf->n && buf->p)
 		return buf->p + buf->n;
-	if (buf->n > buf->max_bytes || more > buf->max_bytes - buf->n) {
-		buf->failed = true;
-		return NULL;
-	}
+	if (buf->failed || buf->n > buf->max_bytes || more > buf->max_bytes - buf->n)
+		return fail(buf);
 	size_t need = buf->n + more;
 	size_t cap = buf->cap ? buf->cap : CAP_MIN;
 
@@ -47,10 +53,8 @@ char *rl_buf_reserve(struct rl_buf *buf, size_t more)
 		cap = buf->max_bytes;
 	char *p = realloc(buf->p, cap ? cap : 1);
 
-	if (!p) {
-		buf->failed = true;
-		return NULL;
-	}
+	if (!p)
+		return fail(buf);
 	buf->p = p;
 	buf->cap = cap;
 	return p + buf->n;
@@ -113,7 +117,7 @@ void rl_buf_printf(struct rl_buf *buf, const char *format, ...)
 			buf->n += (size_t)n;
 		}
 	} else {
-		buf->failed = true;
+		fail(buf);
 	}
 	va_end(again);
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A growing byte buffer with a mandatory maximum. Appending past the maximum, or
- * without memory, sets `failed` and leaves the content as it was; a writer may
- * therefore append many pieces and check once at the end (rl_buf_ok). The owner
- * calls rl_buf_fini. The content is not NUL-terminated.
+ * without memory, sets `failed` and leaves the content as it was; nothing is
+ * appended after that, so a writer may append many pieces and check once at the
+ * end (rl_buf_ok): what is there is whole, or the beginning. The owner calls
+ * rl_buf_fini. The content is not NUL-terminated.
  */
 #ifndef RL_BASE_BUF_H
 #define RL_BASE_BUF_H
@@ -13,7 +14,7 @@
 struct rl_buf {
 	char *p;
 	size_t n;         /* bytes held */
-	size_t cap;       /* bytes allocated */
+	size_t cap;       /* bytes allocated, or fewer after a failure */
 	size_t max_bytes; /* never exceeded */
 	bool failed;      /* an append did not fit; sticky until reset */
 };

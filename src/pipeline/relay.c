@@ -77,6 +77,8 @@ static enum rl_move cut(struct rl_request *rq, enum rl_fault_class cls, rl_str w
 	};
 	if (a->reading == RL_READING_STREAM && tell) {
 		rq->dialect->write_stream_error(&rq->fault, &rq->worker->out);
+		if (!rl_buf_ok(&rq->worker->out))
+			rl_buf_reset(&rq->worker->out); /* the abnormal end must do */
 		flush(rq);
 	}
 	rl_exchange_abort(rq->x, false);

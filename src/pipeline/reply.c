@@ -76,9 +76,12 @@ static enum rl_err reply_fault(struct rl_request *rq)
 		return err;
 	rl_buf_init(&body, BODY_MAX);
 	rq->dialect->write_error(&rq->fault, &body);
-	finish(rq, &head, rl_buf_str(&body));
+	if (rl_buf_ok(&body))
+		finish(rq, &head, rl_buf_str(&body));
+	else
+		err = RL_ERR_NOMEM;
 	rl_buf_fini(&body);
-	return RL_OK;
+	return err;
 }
 
 static enum rl_err reply_own(struct rl_request *rq)

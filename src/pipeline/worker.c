@@ -177,6 +177,8 @@ static struct rl_fault refusal(uint16_t status, const char *text, struct rl_buf 
 				 .retry_after_s = -1};
 
 	rl_dialect_find(RL_STR("openai"))->write_error(&fault, body);
+	if (!rl_buf_ok(body))
+		rl_buf_reset(body); /* the status must do */
 	*content_type = RL_STR("application/json");
 	return fault;
 }

@@ -46,6 +46,10 @@ static void failure_sticks_and_keeps_content(void **state)
 	assert_holds(&buf, "12345");
 	assert_false(rl_buf_ok(&buf));
 	RL_BUF_LIT(&buf, "6");
+	rl_buf_byte(&buf, '7');
+	rl_buf_printf(&buf, "%d", 8);
+	assert_null(rl_buf_reserve(&buf, 1));
+	assert_holds(&buf, "12345");
 	assert_false(rl_buf_ok(&buf));
 	rl_buf_reset(&buf);
 	assert_true(rl_buf_ok(&buf));
