@@ -125,6 +125,7 @@ struct rl_cfg_provider {
 	uint64_t fail_timeout_ms;
 	uint32_t max_connections; /* 0 = unlimited */
 	uint32_t max_idle_connections;
+	bool http2;
 	unsigned line, column;
 };
 

@@ -629,6 +629,12 @@ static const struct rl_schema_row provider_rows[] = {
 	 .initial = "32",
 	 .max = 100000,
 	 .doc = "Idle connections to keep for it."},
+	{.key = "http2",
+	 .type = RL_SCHEMA_BOOL,
+	 F(rl_cfg_provider, http2),
+	 .initial = "false",
+	 .doc = "Speak HTTP/2 to it, up to 32 requests on a connection: over `https` where it takes it (ALPN), else HTTP/1.1; "
+		"over `http` always, since nothing is negotiated there."},
 };
 const struct rl_schema rl_settings_provider = {
 	.size = sizeof(struct rl_cfg_provider),

@@ -13,9 +13,10 @@
 
 #include "base/clock.h"
 #include "http/client_priv.h"
+#include "http/share_priv.h"
 
-#define MAX_REQUEST_HEAD_BYTES (1u << 20)
 #define MAX_HEAD_DEFAULT 65536u
+#define REFUSALS_MAX 2u
 #define HEADERS_BYTES 65536u /* room in the arena for the array of headers, beside the head's text */
 
 static struct rl_run *of(struct rl_call *call)
@@ -46,6 +47,7 @@ static void on_timer(struct rl_timer *timer)
 	assert(!rl_run_over(run));
 	if (run->phase == RL_PHASE_ANSWER && run->paused)
 		return; /* rests; resume starts it again */
+	run->timed_out = true;
 	rl_run_fail(run, RL_ERR_TIMEOUT, words[run->phase]);
 }
 
@@ -54,13 +56,18 @@ static void on_timer(struct rl_timer *timer)
 /* Nothing of the world outside belongs to the call any more. */
 static void let_go(struct rl_run *run)
 {
-	struct rl_conn *conn = run->conn;
+	struct rl_conn *conn;
 
 	rl_timer_stop(&run->timer);
 	rl_loop_undefer(run->place->pool->loop, &run->later);
+	if (run->queued)
+		rl_share_leave(run);
 	rl_opening_cancel(run->opening);
+	conn = run->conn;
 	run->conn = NULL;
-	if (conn)
+	if (conn && conn->ready)
+		conn->codec->leave(conn, run);
+	else if (conn)
 		rl_conn_close(conn, true);
 }
 
@@ -233,7 +240,6 @@ void rl_run_on_read_end(struct rl_run *run)
 
 void rl_run_on_conn(struct rl_run *run, struct rl_conn *conn)
 {
-	conn->run = run;
 	run->conn = conn;
 	run->phase = RL_PHASE_SEND;
 	run->call.reused = conn->served > 0;
@@ -252,8 +258,12 @@ void rl_run_on_sent_some(struct rl_run *run)
 void rl_run_on_sent(struct rl_run *run)
 {
 	run->all_sent = true;
-	run->phase = RL_PHASE_FIRST_BYTE;
 	run->call.sent_us = rl_clock_us();
+	if (run->phase == RL_PHASE_ANSWER) { /* HTTP/2: one that came early is not asked to be the last word */
+		run->call.sent = true;
+		return;
+	}
+	run->phase = RL_PHASE_FIRST_BYTE;
 	/* While a replay is possible the body is still needed: the owner learns of it with the answer's first byte. */
 	run->call.sent = !(run->replayable && run->call.reused);
 	set_timer(run, run->times.first_byte_ms);
@@ -263,7 +273,18 @@ static void open_one(struct rl_run *run)
 {
 	run->phase = RL_PHASE_OPENING;
 	set_timer(run, run->times.connect_ms);
-	rl_opening_start(run);
+	if (run->place->origin->http2)
+		rl_share_wait(run);
+	else
+		rl_opening_start(run);
+}
+
+static void start_over(struct rl_run *run)
+{
+	assert(!run->conn && !run->answering);
+	run->all_sent = run->call.sent = run->call.reused = false;
+	run->call.connected_us = run->call.sent_us = 0;
+	open_one(run);
 }
 
 bool rl_run_replay(struct rl_run *run)
@@ -273,12 +294,20 @@ bool rl_run_replay(struct rl_run *run)
 	if (!run->call.reused || run->replayed || run->answering || (!run->replayable && run->call.body_begun))
 		return false;
 	run->replayed = true;
-	run->all_sent = run->call.sent = false;
-	run->call.reused = false;
-	run->call.connected_us = run->call.sent_us = 0;
 	run->conn = NULL;
-	rl_conn_close(conn, true);
-	open_one(run);
+	if (conn)
+		rl_conn_close(conn, true);
+	start_over(run);
+	return true;
+}
+
+bool rl_run_refused(struct rl_run *run)
+{
+	if (run->answering || run->refusals >= REFUSALS_MAX)
+		return false;
+	run->refusals++;
+	run->call.body_begun = false;
+	start_over(run);
 	return true;
 }
 
@@ -329,7 +358,7 @@ static void set_up(struct rl_run *run, const struct rl_call_spec *spec, const st
 	if (run->request.max_bytes)
 		rl_buf_reset(&run->request);
 	else
-		rl_buf_init(&run->request, MAX_REQUEST_HEAD_BYTES);
+		rl_buf_init(&run->request, RL_REQUEST_HEAD_MAX_BYTES);
 }
 
 enum rl_err rl_call_start(struct rl_pool *pool, const struct rl_call_spec *spec, const struct rl_call_ops *ops,
@@ -345,7 +374,7 @@ enum rl_err rl_call_start(struct rl_pool *pool, const struct rl_call_spec *spec,
 	run->place = place;
 	place->n_users++;
 	run->call.start_us = rl_clock_us();
-	enum rl_err err = place->codec->prepare(run, spec);
+	enum rl_err err = rl_run_prepare(run, spec);
 
 	struct rl_conn *conn = err == RL_OK ? rl_place_take(place, !spec->replayable) : NULL;
 

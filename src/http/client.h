@@ -9,7 +9,9 @@
  * inside a call of the owner's.
  *
  * A reused connection that turns out dead before a byte of the answer came is
- * replaced once by a fresh one when `replayable`, without the owner noticing.
+ * replaced once by a fresh one when `replayable`, without the owner noticing. The same
+ * holds for a call of which an HTTP/2 peer says that it has not begun to work on it
+ * (GOAWAY, REFUSED_STREAM), whether `replayable` or not.
  */
 #ifndef RL_HTTP_CLIENT_H
 #define RL_HTTP_CLIENT_H
@@ -32,6 +34,7 @@ struct rl_origin_spec {
 	uint32_t max_connections;      /* 0: unlimited; whole process */
 	uint32_t max_idle;             /* whole process */
 	uint64_t idle_ms;              /* how long an idle connection is kept, 60 s */
+	bool http2;                    /* over TLS where the other side takes it (ALPN), else by prior knowledge */
 };
 /* One reference to the caller; *why on failure (TLS). Text is copied. */
 enum rl_err rl_origin_new(const struct rl_origin_spec *spec, struct rl_origin **out, const char **why) RL_MUST_CHECK;
@@ -81,9 +84,9 @@ struct rl_call_ops {
 	const char *name;
 	void (*on_head)(struct rl_call *call, const struct rl_response_head *head); /* borrowed for the call only */
 	void (*on_body)(struct rl_call *call, rl_str piece); /* unasked gzip/deflate already decoded (capped) */
-	void (*on_read_end)(
-		struct rl_call
-			*call); /* all bytes of one read have been delivered: a good moment to write on. May be NULL */
+	/* All that one read brought for it has been delivered: a good moment to write on. It comes before any callback
+	 * of another call, so that owners may gather in one place. May be NULL. */
+	void (*on_read_end)(struct rl_call *call);
 	void (*on_end)(struct rl_call *call); /* the answer is complete and was framed correctly */
 	void (*on_fail)(struct rl_call *call, enum rl_err reason);
 };

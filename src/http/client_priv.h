@@ -4,14 +4,16 @@
  *
  *   client.c     a call from start to its one end: phases, time-outs, what the owner sees
  *   pool.c       places (an origin as seen by one loop), idle connections, graves
- *   opening.c     opening a connection: slot, name, transport
+ *   opening.c    opening a connection: slot, name, transport
+ *   share.c      connections that carry several calls, and the calls that wait for one
  *   origin.c     the process-wide side: counts, the cap and those who wait at it, TLS contexts
  *   h1_client.c  the HTTP/1 codec
+ *   h2_client.c  the HTTP/2 codec
  *
  * client.c knows no HTTP version: a connection has a codec (struct rl_codec), which
- * moves requests out and calls rl_run_* with what comes in. A connection that could
- * carry several calls (HTTP/2) is another codec; nothing here assumes one at a time
- * but h1_client.c and the idle list, which holds connections without any call.
+ * moves requests out and calls rl_run_* with what comes in. Which one is known when the
+ * connection is ready (TLS may have to agree on it), so that a request is written down
+ * before, in HTTP/1's form, which HTTP/2's codec turns into fields.
  *
  * Everything but origins is of one loop. Nothing is freed inside a callback: ended
  * calls, connections and openings go to the pool's graves, emptied at the turn's end.
@@ -35,18 +37,27 @@ struct rl_waiter;
 
 struct rl_codec {
 	const char *name;
-	/* Writes down what of the request is not the body (the spec's texts are the caller's). NOMEM or LIMIT. */
-	enum rl_err (*prepare)(struct rl_run *run, const struct rl_call_spec *spec);
-	/* A connection of this codec, all zero but for what is the codec's own. */
-	struct rl_conn *(*conn_new)(void);
-	void (*conn_free)(struct rl_conn *conn);
+	size_t conn_bytes; /* of its connections: struct rl_conn and what is the codec's own, zero before `init` */
+	/* The connection is ready and of this codec from now on; and just before its memory goes. */
+	enum rl_err (*init)(struct rl_conn *conn);
+	void (*fini)(struct rl_conn *conn);
 	/* `run` has this connection, which is ready: send. Never calls the owner. */
 	void (*send)(struct rl_conn *conn, struct rl_run *run);
 	void (*on_event)(struct rl_conn *conn, unsigned events);
 	/* The owner is ready for more after a pause; from a task. */
 	void (*resume)(struct rl_conn *conn, struct rl_run *run);
+	/* The call ends before its answer does; never calls the owner. */
+	void (*leave)(struct rl_conn *conn, struct rl_run *run);
+	/* How many more calls it takes now; NULL: it takes one at a time. */
+	unsigned (*room)(const struct rl_conn *conn);
 };
 extern const struct rl_codec rl_h1_client;
+extern const struct rl_codec rl_h2_client;
+
+#define RL_REQUEST_HEAD_MAX_BYTES (1u << 20)
+
+/* Writes down what of the request is not the body, as HTTP/1.1 (the spec's texts are the caller's). NOMEM or LIMIT. */
+enum rl_err rl_run_prepare(struct rl_run *run, const struct rl_call_spec *spec);
 
 /* ---- a call that runs ---- */
 
@@ -64,7 +75,8 @@ struct rl_run {
 	struct rl_place *place;
 	struct rl_conn *conn;       /* NULL: none yet, or the answer has arrived whole */
 	struct rl_opening *opening; /* while OPENING, until there is a connection */
-	struct rl_run *next;        /* free list, graves */
+	struct rl_run *next;        /* free list, graves; the queue of a place */
+	struct rl_run *prev;        /* the queue of a place */
 	struct rl_timer timer;
 	struct rl_task later; /* a failure to report, or the going on after a pause */
 	enum rl_phase phase;
@@ -72,6 +84,11 @@ struct rl_run {
 	enum rl_method method;
 	size_t max_head_bytes;
 	bool replayable, replayed;
+	bool queued;       /* waits for a connection to share; OPENING */
+	bool leads;        /* queued: the opening under way is its own */
+	bool timed_out;    /* that is why it ends */
+	unsigned refusals; /* how often the peer has said that it had not begun */
+	unsigned slot;     /* HTTP/2: which of its connection's streams */
 	bool paused;
 	bool all_sent;       /* call.sent, but without waiting until a replay is out of the question */
 	bool answering;      /* a byte of the answer has come */
@@ -80,7 +97,7 @@ struct rl_run {
 	bool delivered;      /* something was handed to the owner since the last on_read_end */
 	enum rl_err failure; /* to be reported by `later` */
 
-	struct rl_buf request; /* the codec's: head as it goes out */
+	struct rl_buf request; /* head as it goes out */
 	const rl_str *body;
 	size_t n_body;
 
@@ -113,6 +130,8 @@ void rl_run_fail(struct rl_run *run, enum rl_err reason, const char *detail);
 void rl_run_fail_later(struct rl_run *run, enum rl_err reason, const char *detail);
 /* The connection died before a byte of the answer. Replays on a fresh one where allowed; false: fail it. */
 bool rl_run_replay(struct rl_run *run);
+/* The peer has not begun to work on it, and its connection is no longer the call's. Starts over; false: too often. */
+bool rl_run_refused(struct rl_run *run);
 /* The connection is ready for this call. */
 void rl_run_on_conn(struct rl_run *run, struct rl_conn *conn);
 
@@ -122,18 +141,22 @@ struct rl_conn {
 	const struct rl_codec *codec;
 	struct rl_place *place;
 	struct rl_transport *transport;
-	struct rl_run *run;          /* HTTP/1: the one call; NULL: idle */
-	struct rl_conn *prev, *next; /* idle list; graves use next */
+	struct rl_run *run;          /* the one who opens it, then HTTP/1's one call; NULL: idle */
+	unsigned n_calls;            /* HTTP/2: calls on it */
+	struct rl_conn *prev, *next; /* idle list or shared list; graves use next */
 	struct rl_timer timer;       /* how long it may stay idle; runs on lazily while it is used */
 	uint64_t idle_ms;            /* the origin's, or less where the provider says so (keep-alive: timeout=) */
-	bool ready, idle, closed;
+	bool ready, closed;
+	bool idle;       /* on the idle list */
+	bool shared;     /* on the shared list */
+	bool draining;   /* takes no more calls */
 	unsigned served; /* answers */
 	struct rl_addr peer;
 };
 
 /* Closes it now (RST where `abort`), gives its slot back, and buries it. Harmless when closed. */
 void rl_conn_close(struct rl_conn *conn, bool abort);
-/* Its answer is complete and it may serve again: to a waiting call of this loop, to the idle list, or closed. */
+/* No call is on it and it may serve again: to a waiting call of this loop, to the idle list, or closed. */
 void rl_conn_rest(struct rl_conn *conn);
 void rl_conn_on_idle_timer(struct rl_timer *timer);
 
@@ -149,13 +172,19 @@ struct rl_shed {
 struct rl_place {
 	struct rl_pool *pool;
 	struct rl_origin *origin;
-	const struct rl_codec *codec;
 	struct rl_place *next;                      /* in the pool */
 	struct rl_place *origin_prev, *origin_next; /* under the origin's lock */
 	struct rl_conn *idle;                       /* newest first */
 	_Atomic unsigned n_idle;                    /* written by this loop */
 	unsigned n_users;                           /* runs, connections, openings */
 	struct rl_shed *shed;
+	/* Where the origin speaks HTTP/2 (share.c). */
+	struct rl_conn *shared;            /* connections with calls and with room for more */
+	struct rl_run *queue, *queue_last; /* calls that wait for one */
+	unsigned n_queued, n_openings;     /* openings: under way for those calls */
+	unsigned streams;                  /* how many calls one took, by the SETTINGS last seen */
+	bool alone;                        /* the last one that was opened turned out to speak HTTP/1 */
+	bool busy;                         /* the queue is being worked through */
 };
 
 enum { RL_POOL_BUCKETS = 64 };
@@ -173,11 +202,13 @@ struct rl_pool {
 
 /* The origin as this loop sees it, made at first use; NULL without memory. */
 struct rl_place *rl_pool_place(struct rl_pool *pool, struct rl_origin *origin);
-/* The idle connection used last, or NULL. `check`: looks whether it is still alive (a system call). */
+/* One with room for another call, or the idle one used last, or NULL. `check`: looks whether an idle one is still alive
+ * (a system call). */
 struct rl_conn *rl_place_take(struct rl_place *place, bool check);
 /* Opens a connection for `run` (a slot under the cap, name, connect, handshake), ending in rl_run_on_conn or fail. */
 void rl_opening_start(struct rl_run *run);
 void rl_opening_cancel(struct rl_opening *opening); /* gives back what it has; accepts NULL */
+void rl_opening_hand_over(struct rl_opening *opening, struct rl_run *heir);
 /* The waiter (off the queue) gets a connection that has become idle instead of a slot. */
 void rl_opening_take(struct rl_waiter *waiter, struct rl_conn *conn);
 struct rl_opening *rl_opening_free(struct rl_opening *opening); /* from its grave; returns the next one */
@@ -205,7 +236,7 @@ struct rl_origin {
 	_Atomic unsigned n_waiters;
 	uint32_t max_connections, max_idle;
 	uint64_t idle_ms;
-	bool https;
+	bool https, http2;
 	uint16_t port;
 	rl_str host;
 	rl_str dial;      /* what is resolved and connected to: the host, or "unix:/path" */
@@ -229,6 +260,8 @@ enum rl_err rl_origin_slot_take(struct rl_origin *origin, struct rl_waiter *wait
 void rl_origin_slot_free(struct rl_origin *origin);
 /* The first waiter, taken off the queue, if it is of this loop; else NULL. */
 struct rl_waiter *rl_origin_waiter_here(struct rl_origin *origin, struct rl_loop *loop);
+/* Somebody of another loop is the first who waits for a slot. */
+bool rl_origin_wanted_elsewhere(struct rl_origin *origin, const struct rl_loop *loop);
 /* True: it was queued and is the caller's again. False: the slot is on its way by mail. */
 bool rl_origin_waiter_remove(struct rl_waiter *waiter);
 

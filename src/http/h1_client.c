@@ -465,6 +465,7 @@ static void arrived(struct h1_conn *h, bool clean)
 	bool again = clean && h->keep_alive && run->all_sent && !rl_transport_pending(h->conn.transport);
 
 	h->conn.run = NULL;
+	h->conn.served++;
 	run->conn = NULL;
 	rl_buf_fini(&h->kept); /* all of it belonged to this answer */
 	if (again)
@@ -736,7 +737,7 @@ static bool has_body(enum rl_method method, uint64_t bytes)
 	return bytes > 0 || method == RL_METHOD_POST || method == RL_METHOD_PUT || method == RL_METHOD_PATCH;
 }
 
-static enum rl_err h1_prepare(struct rl_run *run, const struct rl_call_spec *spec)
+enum rl_err rl_run_prepare(struct rl_run *run, const struct rl_call_spec *spec)
 {
 	struct rl_buf *out = &run->request;
 	rl_str method = rl_method_name(spec->method);
@@ -856,7 +857,8 @@ static void h1_send(struct rl_conn *conn, struct rl_run *run)
 {
 	struct h1_conn *h = of(conn);
 
-	assert(conn->run == run && !h->kept.n && !h->cut.n);
+	assert(!h->kept.n && !h->cut.n);
+	conn->run = run;
 	begin_head(h);
 	h->head_off = h->part = h->part_off = 0;
 	h->no_more = false;
@@ -905,32 +907,34 @@ static void on_again(struct rl_task *task)
 		read_more(h);
 }
 
-static struct rl_conn *h1_conn_new(void)
+static void h1_leave(struct rl_conn *conn, struct rl_run *run)
 {
-	struct h1_conn *h = calloc(1, sizeof *h);
-
-	if (!h)
-		return NULL;
-	h->again.run = on_again;
-	return &h->conn;
+	(void)run;
+	rl_conn_close(conn, true);
 }
 
-static void h1_conn_free(struct rl_conn *conn)
+static enum rl_err h1_init(struct rl_conn *conn)
+{
+	of(conn)->again.run = on_again;
+	return RL_OK;
+}
+
+static void h1_fini(struct rl_conn *conn)
 {
 	struct h1_conn *h = of(conn);
 
 	rl_loop_undefer(conn->place->pool->loop, &h->again);
 	rl_buf_fini(&h->cut);
 	rl_buf_fini(&h->kept);
-	free(h);
 }
 
 const struct rl_codec rl_h1_client = {
 	.name = "http/1.1",
-	.prepare = h1_prepare,
-	.conn_new = h1_conn_new,
-	.conn_free = h1_conn_free,
+	.conn_bytes = sizeof(struct h1_conn),
+	.init = h1_init,
+	.fini = h1_fini,
 	.send = h1_send,
 	.on_event = h1_event,
 	.resume = h1_resume,
+	.leave = h1_leave,
 };

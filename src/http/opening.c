@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "http/client_priv.h"
+#include "http/share_priv.h"
 
 struct rl_opening {
 	struct rl_run *run; /* NULL: buried */
@@ -46,7 +47,56 @@ static void waiter_free(struct rl_waiter *waiter)
 	rl_origin_drop(origin);
 }
 
+void rl_opening_hand_over(struct rl_opening *opening, struct rl_run *heir)
+{
+	assert(opening->run->opening == opening && !heir->opening && !heir->conn);
+	opening->run->opening = NULL;
+	opening->run = heir;
+	heir->opening = opening;
+}
+
+/* What was opened for `run`, and perhaps for others that wait with it, is not to be had. */
+static void fail(struct rl_run *run, enum rl_err reason, const char *detail)
+{
+	if (run->queued)
+		rl_share_failed(run, reason, detail);
+	else
+		rl_run_fail(run, reason, detail);
+}
+
 /* ---- the transport ---- */
+
+/* Over TLS both sides have agreed on it (RFC 9113 §3.2); else it is known beforehand (§3.3). */
+static const struct rl_codec *choose(const struct rl_conn *conn)
+{
+	const struct rl_origin *origin = conn->place->origin;
+
+	if (!origin->http2)
+		return &rl_h1_client;
+	return !origin->https || rl_str_eq(rl_transport_alpn(conn->transport), RL_STR("h2")) ? &rl_h2_client
+											     : &rl_h1_client;
+}
+
+static void on_ready(struct rl_conn *conn)
+{
+	const struct rl_codec *codec = choose(conn);
+
+	conn->peer.len = sizeof conn->peer.sa;
+	if (getpeername(rl_transport_fd(conn->transport), (struct sockaddr *)&conn->peer.sa, &conn->peer.len) < 0)
+		conn->peer.len = 0;
+	enum rl_err err = codec->init(conn);
+
+	if (err != RL_OK) {
+		fail(conn->run, err, NULL);
+		return;
+	}
+	conn->codec = codec;
+	conn->ready = true;
+	if (conn->run->queued)
+		rl_share_ready(conn);
+	else
+		rl_run_on_conn(conn->run, conn);
+}
 
 static void on_event(void *owner, struct rl_transport *transport, unsigned events)
 {
@@ -59,16 +109,11 @@ static void on_event(void *owner, struct rl_transport *transport, unsigned event
 		return;
 	}
 	if (events & RL_EV_FAILED) {
-		rl_run_fail(conn->run, rl_transport_reason(transport), rl_transport_detail(transport));
+		fail(conn->run, rl_transport_reason(transport), rl_transport_detail(transport));
 		return;
 	}
-	if (!(events & RL_EV_READY))
-		return;
-	conn->ready = true;
-	conn->peer.len = sizeof conn->peer.sa;
-	if (getpeername(rl_transport_fd(transport), (struct sockaddr *)&conn->peer.sa, &conn->peer.len) < 0)
-		conn->peer.len = 0;
-	rl_run_on_conn(conn->run, conn);
+	if (events & RL_EV_READY)
+		on_ready(conn);
 }
 
 /* The opening has a slot and the addresses: both go over to the connection. */
@@ -77,13 +122,16 @@ static void connect_to(struct rl_opening *opening)
 	struct rl_run *run = opening->run;
 	struct rl_place *place = run->place;
 	struct rl_origin *origin = place->origin;
-	struct rl_conn *conn = place->codec->conn_new();
+	size_t bytes = rl_h1_client.conn_bytes;
+
+	if (origin->http2 && bytes < rl_h2_client.conn_bytes)
+		bytes = rl_h2_client.conn_bytes;
+	struct rl_conn *conn = calloc(1, bytes);
 
 	if (!conn) {
-		rl_run_fail(run, RL_ERR_NOMEM, NULL);
+		fail(run, RL_ERR_NOMEM, NULL);
 		return;
 	}
-	conn->codec = place->codec;
 	conn->place = place;
 	conn->run = run;
 	conn->idle_ms = origin->idle_ms;
@@ -96,8 +144,8 @@ static void connect_to(struct rl_opening *opening)
 	enum rl_err err = rl_transport_connect(place->pool->loop, &target, on_event, conn, &conn->transport);
 
 	if (err != RL_OK) {
-		conn->codec->conn_free(conn);
-		rl_run_fail(run, err, NULL);
+		free(conn);
+		fail(run, err, NULL);
 		return;
 	}
 	place->n_users++;
@@ -118,7 +166,7 @@ static void on_resolved(struct rl_dns_query *query)
 	if (query->result == RL_OK && query->n_addrs)
 		connect_to(opening);
 	else
-		rl_run_fail(opening->run, query->result == RL_ERR_NOMEM ? RL_ERR_NOMEM : RL_ERR_DNS, detail);
+		fail(opening->run, query->result == RL_ERR_NOMEM ? RL_ERR_NOMEM : RL_ERR_DNS, detail);
 }
 
 static void resolve(struct rl_opening *opening)
@@ -156,6 +204,8 @@ void rl_opening_take(struct rl_waiter *waiter, struct rl_conn *conn)
 	opening->waiter = NULL;
 	bury(opening);
 	waiter_free(waiter);
+	if (run->queued)
+		rl_share_taken(run);
 	rl_run_on_conn(run, conn);
 }
 
@@ -202,6 +252,7 @@ void rl_opening_start(struct rl_run *run)
 		opening->has_slot = true;
 		resolve(opening);
 	} else if (err != RL_ERR_AGAIN) {
+		bury(opening);
 		rl_run_fail_later(run, err, err == RL_ERR_BUSY ? "too many calls wait for a connection" : NULL);
 	}
 }

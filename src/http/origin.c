@@ -147,15 +147,19 @@ enum rl_err rl_origin_new(const struct rl_origin_spec *spec, struct rl_origin **
 	if (!origin)
 		return RL_ERR_NOMEM;
 	origin->https = spec->https;
+	origin->http2 = spec->http2;
 	origin->port = spec->port;
 	origin->max_connections = spec->max_connections;
 	origin->max_idle = spec->max_idle;
 	origin->idle_ms = spec->idle_ms;
 	if (spec->https) {
 		enum rl_err err = rl_tls_sessions_new(&origin->tls_sessions);
+		struct rl_tls_client_spec tls = spec->tls;
 
+		if (spec->http2)
+			tls.alpn = RL_STR("\x02h2\x08http/1.1");
 		if (err == RL_OK)
-			err = tls_get(&spec->tls, &origin->tls_shared, why);
+			err = tls_get(&tls, &origin->tls_shared, why);
 		if (err != RL_OK) {
 			rl_tls_sessions_unref(origin->tls_sessions);
 			free(origin);
@@ -326,6 +330,17 @@ struct rl_waiter *rl_origin_waiter_here(struct rl_origin *origin, struct rl_loop
 		waiter = NULL;
 	pthread_mutex_unlock(&origin->lock);
 	return waiter;
+}
+
+bool rl_origin_wanted_elsewhere(struct rl_origin *origin, const struct rl_loop *loop)
+{
+	if (!origin->max_connections || atomic_load(&origin->n_waiters) == 0)
+		return false;
+	pthread_mutex_lock(&origin->lock);
+	bool elsewhere = origin->first && origin->first->loop != loop;
+
+	pthread_mutex_unlock(&origin->lock);
+	return elsewhere;
 }
 
 bool rl_origin_waiter_remove(struct rl_waiter *waiter)

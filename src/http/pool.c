@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 
 #include "http/client_priv.h"
+#include "http/share_priv.h"
 
 #define FREE_RUNS_MAX 256u
 #define KEEP_REQUEST_BYTES 16384u /* of a request's head buffer, between calls */
@@ -63,7 +64,7 @@ struct rl_place *rl_pool_place(struct rl_pool *pool, struct rl_origin *origin)
 	*shed = (struct rl_shed){.mail.run = shed_run, .place = place};
 	place->pool = pool;
 	place->origin = origin;
-	place->codec = &rl_h1_client;
+	place->streams = RL_STREAMS_MAX;
 	place->shed = shed;
 	place->next = *bucket;
 	*bucket = place;
@@ -76,7 +77,7 @@ static void place_free(struct rl_place *place)
 {
 	struct rl_place **at = &place->pool->places[bucket_of(place->origin)];
 
-	assert(!place->idle && place->n_users == 0);
+	assert(!place->idle && !place->shared && !place->queue && place->n_users == 0);
 	while (*at != place)
 		at = &(*at)->next;
 	*at = place->next;
@@ -126,7 +127,9 @@ static void reap(struct rl_task *task)
 		struct rl_place *place = conn->place;
 
 		pool->dead_conns = conn->next;
-		conn->codec->conn_free(conn);
+		if (conn->codec)
+			conn->codec->fini(conn);
+		free(conn);
 		place_unuse(place);
 	}
 	while (pool->dead_openings) {
@@ -199,6 +202,8 @@ void rl_conn_close(struct rl_conn *conn, bool abort)
 	conn->closed = true;
 	if (conn->idle)
 		idle_unlink(conn);
+	if (conn->shared)
+		rl_share_unlink(conn);
 	conn->run = NULL;
 	rl_timer_stop(&conn->timer);
 	rl_transport_close(conn->transport, abort);
@@ -248,8 +253,7 @@ void rl_conn_rest(struct rl_conn *conn)
 	struct rl_place *place = conn->place;
 	struct rl_origin *origin = place->origin;
 
-	assert(!conn->closed && !conn->idle && !conn->run);
-	conn->served++;
+	assert(!conn->closed && !conn->idle && !conn->shared && !conn->run);
 	if (atomic_load_explicit(&origin->users, memory_order_relaxed) == 0) {
 		rl_conn_close(conn, false);
 		return;
@@ -270,14 +274,17 @@ void rl_conn_rest(struct rl_conn *conn)
 static bool alive(const struct rl_conn *conn)
 {
 	char c;
+	ssize_t n = recv(rl_transport_fd(conn->transport), &c, 1, MSG_PEEK | MSG_DONTWAIT);
 
-	return recv(rl_transport_fd(conn->transport), &c, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+	return n < 0 ? errno == EAGAIN : n > 0 && conn->codec->room; /* HTTP/2 has things to say between calls too */
 }
 
 struct rl_conn *rl_place_take(struct rl_place *place, bool check)
 {
 	struct rl_conn *conn;
 
+	if (place->shared)
+		return place->shared;
 	while ((conn = place->idle)) {
 		if (check && !alive(conn)) {
 			rl_conn_close(conn, false);

@@ -503,5 +503,7 @@ enum rl_err rl_transport_reason(const struct rl_transport *t)
 
 const char *rl_transport_detail(const struct rl_transport *t)
 {
-	return t->detail ? t->detail : rl_err_text(t->reason);
+	if (t->detail)
+		return t->detail;
+	return t->reason ? rl_err_text(t->reason) : ""; /* an error that only read or write has told */
 }

@@ -65,7 +65,7 @@ bool rl_transport_resumed(const struct rl_transport *transport);
 struct rl_loop *rl_transport_loop(const struct rl_transport *transport);
 int rl_transport_fd(const struct rl_transport *transport);
 enum rl_err rl_transport_reason(const struct rl_transport *transport); /* why it FAILED */
-/* The same for people ("certificate has expired"); never NULL, no secret. */
+/* The same for people ("certificate has expired"); never NULL, no secret; empty if it has not FAILED. */
 const char *rl_transport_detail(const struct rl_transport *transport);
 
 #endif

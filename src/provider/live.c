@@ -144,8 +144,8 @@ struct rl_slot_live *rl_live_slot(struct rl_live *live, rl_str alias, rl_str pro
 
 static void origin_key(struct rl_buf *key, const struct rl_origin_spec *spec)
 {
-	rl_buf_printf(key, "%d\n%.*s\n%u\n%.*s\n%u\n%u\n%llu\n", spec->https, RL_STR_ARG(spec->host), spec->port,
-		      RL_STR_ARG(spec->unix_path), spec->max_connections, spec->max_idle,
+	rl_buf_printf(key, "%d\n%d\n%.*s\n%u\n%.*s\n%u\n%u\n%llu\n", spec->https, spec->http2, RL_STR_ARG(spec->host),
+		      spec->port, RL_STR_ARG(spec->unix_path), spec->max_connections, spec->max_idle,
 		      (unsigned long long)spec->idle_ms);
 	if (spec->https)
 		rl_tls_client_key(&spec->tls, key);

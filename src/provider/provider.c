@@ -252,6 +252,7 @@ static enum rl_err connect_origin(struct rl_provider *p, const struct rl_provide
 		.max_connections = s->max_connections,
 		.max_idle = s->max_idle_connections,
 		.idle_ms = ORIGIN_IDLE_MS,
+		.http2 = s->http2,
 	};
 	return rl_live_origin(env->live, &spec, &p->origin, why);
 }

@@ -153,6 +153,12 @@ const char *rl_transport_detail(const struct rl_transport *t)
 	return "";
 }
 
+rl_str rl_transport_alpn(const struct rl_transport *t)
+{
+	(void)t;
+	return RL_STR("");
+}
+
 enum rl_err rl_tls_client_new(const struct rl_tls_client_spec *spec, struct rl_tls_client **out, const char **why)
 {
 	(void)spec, (void)out, (void)why;
