@@ -29,6 +29,8 @@ struct connection_mail {
 	struct rl_worker *worker;
 	struct rl_tls_server *tls; /* a reference, until the connection has its own */
 	int fd;
+	bool guest; /* it has entered the gateway's crowd */
+	uint64_t id;
 	struct rl_addr peer;
 };
 
@@ -37,7 +39,10 @@ static void deliver(struct rl_mail *mail, struct rl_loop *loop)
 	struct connection_mail *m = (struct connection_mail *)(void *)mail;
 
 	(void)loop;
-	rl_worker_accept(m->worker, m->fd, &m->peer, m->tls);
+	if (m->guest)
+		rl_worker_accept_guest(m->worker, m->fd, &m->peer, m->tls, m->id);
+	else
+		rl_worker_accept(m->worker, m->fd, &m->peer, m->tls);
 	rl_tls_server_unref(m->tls);
 	free(m);
 }
@@ -61,6 +66,13 @@ static struct rl_worker *least_loaded(const struct rl_program *p)
 	return best;
 }
 
+/* Whether the connections of this peer's address are counted: not those of a proxy, which are many clients'. */
+static bool has_cap(const struct rl_program *p, const struct rl_addr *peer)
+{
+	return p->snapshot->config->server.max_connections_per_address && peer->sa.ss_family != AF_UNIX &&
+	       !rl_trusted_is(&p->snapshot->trusted, peer);
+}
+
 static void on_accept(void *arg, struct rl_listener *listener, int fd, const struct rl_addr *peer)
 {
 	struct rl_door *door = arg;
@@ -68,15 +80,23 @@ static void on_accept(void *arg, struct rl_listener *listener, int fd, const str
 	struct connection_mail *m = malloc(sizeof *m);
 
 	assert(door->listener == listener);
-	if (!m) {
+	bool guest = m && has_cap(p, peer);
+	uint64_t id = guest ? rl_rate_id(peer) : 0;
+
+	if (!m ||
+	    (guest && !rl_crowd_enter(p->gateway.crowd, id, p->snapshot->config->server.max_connections_per_address))) {
+		free(m);
 		close(fd);
 		return;
 	}
 	*m = (struct connection_mail){.mail = {.run = deliver},
+				      .guest = guest,
+				      .id = id,
 				      .worker = least_loaded(p),
 				      .tls = rl_tls_server_ref(door->tls),
 				      .fd = fd,
 				      .peer = *peer};
+	rl_keeper_watch_memory(p);
 	rl_worker_reserve(m->worker);
 	rl_loop_post(rl_worker_loop(m->worker), &m->mail);
 	if (rl_doors_connections(p) < p->max_connections || p->full)

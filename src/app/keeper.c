@@ -5,11 +5,13 @@
  * the end.
  */
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "app/machine.h"
 #include "app/program.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -20,6 +22,8 @@
 #define CATALOG_PERIOD_MS (10u * 60 * 1000)
 #define PHASE_TICK_MS 20u
 #define ABORT_GRACE_MS 2000u
+#define MEMORY_TICK_MS 250u
+#define MEMORY_TRIM_LOOKS 4u
 #define FETCHING_MAX 256u /* calls at a time; who finds no room is asked the next time */
 
 /* ---- mail to workers ---- */
@@ -72,6 +76,44 @@ static void post_to_all(struct rl_program *p, void (*run)(struct rl_mail *, stru
 {
 	for (size_t i = 0; i < p->n_workers; i++)
 		post_to(p->workers[i], run); /* without memory: the deadline ends it anyway */
+}
+
+/* ---- memory ---- */
+
+/*
+ * Short from nine tenths of the limit on, until a tenth less is used. What the allocator keeps for later is given back
+ * first: it would count as used for ever, and nobody would be served again. That holds up workers, so it is done once
+ * a second at most.
+ */
+static void on_memory(struct rl_timer *timer)
+{
+	struct rl_program *p = (struct rl_program *)(void *)((char *)timer - offsetof(struct rl_program, memory_timer));
+	uint64_t most = p->snapshot->config->server.memory_limit_bytes / 10 * 9, used = rl_machine_resident_bytes();
+	bool was = atomic_load_explicit(&p->gateway.memory_short, memory_order_relaxed), now;
+
+	if (was)
+		most -= most / 9;
+	if (used > most && p->memory_looks++ % MEMORY_TRIM_LOOKS == 0) {
+		malloc_trim(0);
+		used = rl_machine_resident_bytes();
+	}
+	now = used > most;
+	if (!now)
+		p->memory_looks = 0;
+	atomic_store_explicit(&p->gateway.memory_short, now, memory_order_relaxed);
+	if (now && !was)
+		RL_WARN("keeper", "%llu MiB are in use, nearly server.memory_limit: new requests are turned away",
+			(unsigned long long)(used >> 20));
+	if (was && !now)
+		RL_INFO("keeper", "%llu MiB are in use: requests are served again", (unsigned long long)(used >> 20));
+	if (now || rl_doors_connections(p))
+		rl_timer_start(p->loop, timer, MEMORY_TICK_MS);
+}
+
+void rl_keeper_watch_memory(struct rl_program *p)
+{
+	if (!rl_timer_running(&p->memory_timer))
+		rl_timer_start(p->loop, &p->memory_timer, MEMORY_TICK_MS);
 }
 
 /* ---- reload ---- */
@@ -517,6 +559,11 @@ static void collect_rate_limited(void *user, struct rl_metric_out *out)
 	}
 }
 
+static void collect_crowded_out(void *user, struct rl_metric_out *out)
+{
+	rl_metric_sample(out, NULL, (double)rl_crowd_refused(((struct rl_program *)user)->gateway.crowd));
+}
+
 void rl_keeper_feed_metrics(struct rl_program *p)
 {
 	rl_metrics_collect(p->metrics, RL_METRIC_CONNECTIONS, collect_connections, p);
@@ -525,6 +572,7 @@ void rl_keeper_feed_metrics(struct rl_program *p)
 	rl_metrics_collect(p->metrics, RL_METRIC_TARGET_AVAILABLE, collect_target_available, p);
 	rl_metrics_collect(p->metrics, RL_METRIC_RELOADS, collect_reloads, p);
 	rl_metrics_collect(p->metrics, RL_METRIC_RATE_LIMITED, collect_rate_limited, p);
+	rl_metrics_collect(p->metrics, RL_METRIC_CROWDED_OUT, collect_crowded_out, p);
 	rl_metrics_collect(p->metrics, RL_METRIC_LOG_RECORDS, rl_access_log_collect_records, p->access_log);
 	rl_metrics_collect(p->metrics, RL_METRIC_LOG_DROPPED, rl_access_log_collect_dropped, p->access_log);
 }
@@ -538,6 +586,7 @@ enum rl_err rl_keeper_start(struct rl_program *p)
 	rl_timer_init(&p->phase_timer, on_phase_timer);
 	rl_timer_init(&p->catalog_timer, on_catalog_timer);
 	rl_timer_init(&p->room_timer, rl_doors_on_room);
+	rl_timer_init(&p->memory_timer, on_memory);
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
@@ -570,6 +619,7 @@ void rl_keeper_stop(struct rl_program *p)
 	rl_timer_stop(&p->phase_timer);
 	rl_timer_stop(&p->catalog_timer);
 	rl_timer_stop(&p->room_timer);
+	rl_timer_stop(&p->memory_timer);
 	rl_poll_free(p->signal_poll);
 	if (p->signal_fd >= 0)
 		close(p->signal_fd);

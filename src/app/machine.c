@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -142,6 +143,22 @@ uint64_t rl_machine_memory_bytes(void)
 
 	own_limits(&limits);
 	return limits.memory_bytes && limits.memory_bytes < all ? limits.memory_bytes : all;
+}
+
+uint64_t rl_machine_resident_bytes(void)
+{
+	FILE *file = fopen("/proc/self/statm", "re"); /* pages: all, resident, ... (proc(5)) */
+	char text[128], *at = text;
+	uint64_t pages = 0;
+
+	if (!file)
+		return 0;
+	if (fgets(text, sizeof text, file)) {
+		strtoull(at, &at, 10);
+		pages = strtoull(at, NULL, 10);
+	}
+	fclose(file);
+	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 uint64_t rl_machine_raise_descriptors(void)

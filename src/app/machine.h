@@ -9,6 +9,8 @@
 unsigned rl_machine_cpus(void);
 /* The smaller of physical memory and the cgroup's limit, bytes. */
 uint64_t rl_machine_memory_bytes(void);
+/* What the process has resident, bytes; 0 when the system does not say. */
+uint64_t rl_machine_resident_bytes(void);
 /* Raises RLIMIT_NOFILE to its hard limit; returns what it is then. */
 uint64_t rl_machine_raise_descriptors(void);
 

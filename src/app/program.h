@@ -53,10 +53,11 @@ struct rl_program {
 
 	int signal_fd;
 	struct rl_poll *signal_poll;
-	struct rl_timer phase_timer, catalog_timer, room_timer;
+	struct rl_timer phase_timer, catalog_timer, room_timer, memory_timer;
 	enum rl_phase phase;
 	uint64_t deadline_ms;
 	bool full;                    /* accepting is paused: too many connections */
+	unsigned memory_looks;        /* since memory became short */
 	struct rl_fetching *fetching; /* providers being asked for their models */
 	unsigned n_fetching;
 	uint64_t reloads_ok, reloads_rejected;
@@ -72,5 +73,7 @@ void rl_keeper_stop(struct rl_program *program);
 enum rl_err rl_keeper_reload(void *program, struct rl_buf *report);
 const struct rl_admin_view *rl_keeper_view(void *program);
 void rl_keeper_feed_metrics(struct rl_program *program);
+/* A client has come: from now on memory is looked at. */
+void rl_keeper_watch_memory(struct rl_program *program);
 
 #endif

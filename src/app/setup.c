@@ -34,8 +34,12 @@ const struct rl_config_names *rl_setup_names(void)
 
 static void settle(struct rl_config *config)
 {
-	if (!config->server.body_memory_bytes)
-		config->server.body_memory_bytes = rl_machine_memory_bytes() / 4;
+	struct rl_cfg_server *server = &config->server;
+
+	if (!server->memory_limit_bytes)
+		server->memory_limit_bytes = rl_machine_memory_bytes();
+	if (!server->body_memory_bytes)
+		server->body_memory_bytes = server->memory_limit_bytes / 4;
 }
 
 void rl_setup_apply(const struct rl_config *config)

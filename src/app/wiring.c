@@ -64,7 +64,7 @@ static int make_sinks(struct rl_program *p)
 		return RL_EXIT_FAILED;
 	}
 	p->gateway = (struct rl_gateway){.via = rl_str_of(p->via), .started_s = rl_clock_wall_us() / 1000000u};
-	if (rl_rate_new(&p->gateway.rate))
+	if (rl_rate_new(&p->gateway.rate) || rl_crowd_new(&p->gateway.crowd))
 		return fail("cannot start", RL_ERR_NOMEM);
 	rl_sinks_add(&p->gateway.sinks, &rl_access_log_sink, p->access_log);
 	rl_sinks_add(&p->gateway.sinks, &rl_metrics_sink, p->metrics);
@@ -182,6 +182,7 @@ static void take_down(struct rl_program *p)
 	rl_access_log_close(p->access_log, NULL);
 	rl_metrics_free(p->metrics);
 	rl_rate_free(p->gateway.rate);
+	rl_crowd_free(p->gateway.crowd);
 	rl_snapshot_unref(p->snapshot);
 	rl_live_free(p->live);
 	rl_setup_fini(&p->setup);

@@ -59,7 +59,8 @@ struct rl_cfg_server {
 	struct rl_cfg_tls tls; /* what listeners with tls use that say nothing else */
 	uint32_t workers;      /* 0 = auto */
 	uint64_t max_body_bytes;
-	uint64_t body_memory_bytes; /* budget of all request bodies held; 0 = a quarter of the memory limit */
+	uint64_t memory_limit_bytes; /* of the process; 0 = what machine and control groups allow */
+	uint64_t body_memory_bytes;  /* budget of all request bodies held; 0 = a quarter of memory_limit_bytes */
 	enum rl_cfg_auth auth;
 	struct rl_secret admin_token;
 	rl_str *trusted_proxies; /* CIDRs, checked */
@@ -73,6 +74,7 @@ struct rl_cfg_server {
 	uint64_t max_header_bytes;
 	struct rl_cfg_rate rate_inference, rate_auth; /* server.rate_limit.{inference,auth} */
 	uint32_t max_connections;                   /* downstream, whole process; 0 = descriptor limit less a reserve */
+	uint32_t max_connections_per_address;       /* 0 = no cap */
 	uint64_t drain_delay_ms, drain_deadline_ms; /* server.drain.{delay,deadline} */
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * LIMIT: what one client address may do (policy/rate.h). It stands behind AUTH, so
+ * LIMIT: whether there is memory for one more request, and what one client address
+ * may do (policy/rate.h). It stands behind AUTH, so
  * that only requests count that could have been served, and before READ, so that a
  * refusal costs no body. The address is the client's own behind trusted proxies.
  *
@@ -57,8 +58,21 @@ enum rl_move rl_limit_guessed(struct rl_request *rq)
 	return ask(rq, RL_RATE_AUTH, &rq->hold->snapshot->config->server.rate_auth, rl_rate_take);
 }
 
+/* What is under way goes on; what would only begin is better served by another gateway, or a little later. */
+static enum rl_move no_room(struct rl_request *rq)
+{
+	enum rl_move move =
+		rl_request_fail(rq, RL_FAULT_OVERLOADED, 503, "gateway_overloaded", NULL,
+				"The gateway uses nearly as much memory as it may (server.memory_limit); try again.");
+
+	rq->fault.retry_after_s = 1;
+	return move;
+}
+
 enum rl_move limit_run(struct rl_request *rq)
 {
+	if (atomic_load_explicit(&rq->worker->gateway->memory_short, memory_order_relaxed))
+		return no_room(rq);
 	enum rl_move move =
 		ask(rq, RL_RATE_INFERENCE, &rq->hold->snapshot->config->server.rate_inference, rl_rate_take);
 

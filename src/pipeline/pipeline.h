@@ -11,6 +11,7 @@
 #include "http/client.h"
 #include "http/server.h"
 #include "observe/sink.h"
+#include "policy/crowd.h"
 #include "policy/rate.h"
 #include "policy/snapshot.h"
 
@@ -21,6 +22,8 @@ struct rl_gateway {
 	rl_str via;                              /* our pseudonym in Via, unique to this process */
 	struct rl_sinks sinks;                   /* where finished records go */
 	struct rl_rate *rate;                    /* what each address has used up */
+	struct rl_crowd *crowd;                  /* the connections of each address, while there is a cap */
+	_Atomic bool memory_short;               /* new requests are turned away */
 	_Atomic bool draining;                   /* readiness is off */
 	_Atomic uint64_t body_bytes;             /* of request bodies held, all workers */
 	_Atomic(struct rl_request *) body_ahead; /* the one that may go on when they fill their budget; only compared */
@@ -52,6 +55,9 @@ uint32_t rl_worker_connections(const struct rl_worker *worker);
 uint32_t rl_worker_requests(const struct rl_worker *worker);
 /* A connection from a client, on the worker's thread (counted by rl_worker_reserve before it was posted). */
 void rl_worker_accept(struct rl_worker *worker, int fd, const struct rl_addr *peer, struct rl_tls_server *tls);
+/* The same of a connection that has entered the gateway's crowd by this id; it leaves when it is closed. */
+void rl_worker_accept_guest(struct rl_worker *worker, int fd, const struct rl_addr *peer, struct rl_tls_server *tls,
+			    uint64_t id);
 /* Counts a connection that is on its way to the worker; from any thread. */
 void rl_worker_reserve(struct rl_worker *worker);
 

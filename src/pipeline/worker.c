@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/random.h"
@@ -291,6 +292,35 @@ void rl_worker_reserve(struct rl_worker *worker)
 void rl_worker_accept(struct rl_worker *worker, int fd, const struct rl_addr *peer, struct rl_tls_server *tls)
 {
 	rl_server_accept(worker->server, fd, peer, tls, on_closed, worker);
+}
+
+struct guest {
+	struct rl_worker *worker;
+	uint64_t id;
+};
+
+static void on_guest_closed(void *arg)
+{
+	struct guest *guest = arg;
+
+	rl_crowd_leave(guest->worker->gateway->crowd, guest->id);
+	on_closed(guest->worker);
+	free(guest);
+}
+
+void rl_worker_accept_guest(struct rl_worker *worker, int fd, const struct rl_addr *peer, struct rl_tls_server *tls,
+			    uint64_t id)
+{
+	struct guest *guest = malloc(sizeof *guest);
+
+	if (guest) {
+		*guest = (struct guest){.worker = worker, .id = id};
+		rl_server_accept(worker->server, fd, peer, tls, on_guest_closed, guest);
+		return;
+	}
+	close(fd);
+	rl_crowd_leave(worker->gateway->crowd, id);
+	on_closed(worker);
 }
 
 struct rl_server *rl_worker_server(const struct rl_worker *worker)

@@ -72,7 +72,7 @@ enum rl_err rl_trusted_init(struct rl_trusted *trusted, const rl_str *cidrs, siz
 	return RL_OK;
 }
 
-static bool is_trusted(const struct rl_trusted *trusted, const struct rl_addr *addr)
+bool rl_trusted_is(const struct rl_trusted *trusted, const struct rl_addr *addr)
 {
 	unsigned char bytes[16];
 
@@ -110,7 +110,7 @@ struct rl_addr rl_trusted_client(const struct rl_trusted *trusted, const struct 
 {
 	struct rl_addr client = *peer;
 
-	if (!trusted->n || !is_trusted(trusted, peer))
+	if (!trusted->n || !rl_trusted_is(trusted, peer))
 		return client;
 	bool forwarded = !rl_headers_get(headers, RL_H_X_FORWARDED_FOR);
 	enum rl_field field = forwarded ? RL_H_FORWARDED : RL_H_X_FORWARDED_FOR;
@@ -128,7 +128,7 @@ struct rl_addr rl_trusted_client(const struct rl_trusted *trusted, const struct 
 			if (!parse_hop(hop, &addr))
 				return client; /* what cannot be read cannot be believed */
 			client = addr;
-			if (!is_trusted(trusted, &addr))
+			if (!rl_trusted_is(trusted, &addr))
 				return client;
 			rest.n = comma ? from - 1 : 0;
 		}

@@ -23,6 +23,8 @@ struct rl_trusted {
 
 enum rl_err rl_trusted_init(struct rl_trusted *trusted, const rl_str *cidrs, size_t n,
 			    struct rl_arena *arena) RL_MUST_CHECK;
+/* Whether this address is one of a trusted proxy. */
+bool rl_trusted_is(const struct rl_trusted *trusted, const struct rl_addr *addr);
 /* The client's address: `peer` itself unless it is trusted and names another. */
 struct rl_addr rl_trusted_client(const struct rl_trusted *trusted, const struct rl_addr *peer,
 				 const struct rl_headers *headers);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""FAULTS D, cases 34 to 36, and clients that leave in every phase: slow and idle peers are ended by their time-outs,
+"""FAULTS D, cases 34 to 37, and clients that leave in every phase: slow and idle peers are ended by their time-outs,
 descriptors that run out pause accepting without burning time, and none of it is felt by a polite client."""
+import os
 import random
 import socket
 import threading
@@ -8,6 +9,7 @@ import time
 
 import pytest
 
+import harness
 from harness import (SLOW, STREAM_HEAD, Client, chunked, eventually, reset, sse_events)
 from hostile import BODY, GOOD, Siege, answer_status, attacks, post, raw
 
@@ -280,3 +282,31 @@ def test_clients_leave_in_every_phase(how):
         assert max(script.left_after_s) < 0.1 * SLOW, script.left_after_s
         siege.expect_logged = logged
     assert {r['outcome'] for r in siege.hostile_log()} == {'left'}
+
+
+# --- memory -----------------------------------------------------------------------------------------------------------
+
+def test_memory_that_is_nearly_used_up():
+    """37: from nine tenths of server.memory_limit on new requests get 503 with Retry-After; those under way are served,
+    health answers, and when the memory is free again so is the way."""
+    size = 16 << 20
+    body = b'{"model":"h/m","messages":[],"pad":"' + b'x' * size + b'"}'
+    with Siege(server={'body_memory': '256MiB', 'max_body': '32MiB', 'body_idle': '300s'}) as siege:
+        siege.expect_canary = False  # it is turned away as well
+        used = siege.relais.memory_kib() << 10
+        siege.server['memory_limit'] = int((used + (40 << 20)) / 0.9)
+        siege.relais.reload(siege.config())
+        socks = connect(siege, 6, post(body=body)[:-10])
+        small = {'model': 'h/m', 'messages': []}
+        reply = eventually(lambda: next((r for r in [siege.ask(small)] if r.status == 503), None),
+                           what='an answer with 503', every_s=0.1)
+        assert reply.json()['error']['code'] == 'gateway_overloaded' and reply.header('retry-after') == '1'
+        assert siege.relais.get('/health').status == 200 and siege.relais.get('/ready').status == 200
+        assert siege.relais.admin_request('GET', '/health').status == 200
+        socks[0].sendall(body[-10:])
+        assert all_closed(socks[:1], 30 * SLOW) == [200]
+        for sock in socks[1:]:
+            sock.close()
+        if not any(name in os.path.basename(harness.BUILD) for name in ('asan', 'tsan')):  # these keep what was freed
+            eventually(lambda: siege.ask(small).status == 200, what='an answer with 200', every_s=0.1)
+            eventually(lambda: 'requests are served again' in siege.relais.output(), what='a word about it')

@@ -173,3 +173,44 @@ def test_a_reload_changes_the_limit(gateway, provider):
         # By the new rule it owes at most a hundredth of a second.
         harness.eventually(lambda: client.get('/v1/models', headers).status == 200, what='a token', every_s=0.05)
         assert 429 in {client.get('/v1/models', headers).status for _ in range(200)}
+
+
+# --- connections ------------------------------------------------------------------------------------------------------
+
+def test_connections_of_one_address(gateway, provider):
+    """35: one more than the cap is closed at once; those that are there are served, and a place that is left is free."""
+    relais = gateway(config([provider(good())], server={'max_connections_per_address': 5, 'workers': 2}))
+    clients = [relais.client() for _ in range(5)]
+    for client in clients:
+        assert client.post('/v1/chat/completions', CHAT).status == 200
+    for _ in range(20):
+        with relais.client() as one_more:
+            assert one_more.closed_by_peer()
+    assert clients[0].get('/health').status == 200
+    clients[1].close()
+
+    def served():
+        try:
+            with relais.client() as client:
+                return client.get('/health').status == 200
+        except (OSError, harness.HttpError):
+            return False
+    harness.eventually(served, what='a free place')
+    assert 'relais_connections_refused_total 2' in relais.admin_request('GET', '/metrics').text
+    # The admin plane has no cap: who must look after a crowd gets in.
+    assert {relais.admin_request('GET', '/health').status for _ in range(10)} == {200}
+    # A reload changes it, for connections to come.
+    relais.reload(config([relais.base_url], server={'max_connections_per_address': 100}))
+    harness.eventually(lambda: relais.status()['config_generation'] == 2, what='the reload')
+    more = [relais.client() for _ in range(20)]
+    assert [c.get('/health').status for c in more] == [200] * 20
+    for client in more + clients:
+        client.close()
+
+
+def test_a_trusted_proxy_has_no_cap(gateway, provider):
+    relais = gateway(config([provider(good())], server={**TRUSTED, 'max_connections_per_address': 2}))
+    clients = [relais.client() for _ in range(20)]
+    assert [c.get('/health').status for c in clients] == [200] * 20
+    for client in clients:
+        client.close()

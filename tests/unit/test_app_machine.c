@@ -141,6 +141,16 @@ static void test_this_machine(void **state)
 	assert_in_range(rl_machine_cpus(), 1, 100000);
 	assert_true(rl_machine_memory_bytes() >= 1u << 20);
 	assert_true(rl_machine_raise_descriptors() >= 64);
+	/* A block that is written to is resident, one that is only there is not. */
+	uint64_t before = rl_machine_resident_bytes();
+	char *block = malloc(64u << 20);
+
+	assert_non_null(block);
+	assert_true(before >= 1u << 16);
+	assert_true(rl_machine_resident_bytes() < before + (32u << 20));
+	memset(block, 1, 64u << 20);
+	assert_true(rl_machine_resident_bytes() > before + (32u << 20));
+	free(block);
 }
 
 int main(void)

@@ -66,6 +66,7 @@ static void check_defaults(const struct rl_config *c)
 	assert_str(s->admin[0].address, "127.0.0.1:8081");
 	assert_int_equal(s->workers, 0);
 	assert_int_equal(s->max_body_bytes, 10 * 1024 * 1024);
+	assert_int_equal(s->memory_limit_bytes, 0);
 	assert_int_equal(s->body_memory_bytes, 0);
 	assert_int_equal(s->auth, RL_CFG_AUTH_AUTO);
 	assert_false(rl_secret_is_set(s->admin_token));
@@ -80,6 +81,7 @@ static void check_defaults(const struct rl_config *c)
 	assert_int_equal(s->rate_auth.rate, 10);
 	assert_int_equal(s->rate_auth.burst, 20);
 	assert_int_equal(s->max_connections, 0);
+	assert_int_equal(s->max_connections_per_address, 0);
 	assert_int_equal(s->drain_delay_ms, 0);
 	assert_int_equal(s->drain_deadline_ms, 30000);
 	assert_str(c->log.access, "stdout");
