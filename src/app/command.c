@@ -16,7 +16,8 @@ static int cmd_version(const struct rl_args *args);
 /* clang-format off */
 const struct rl_command rl_commands[] = {
 	{"serve", "", "Run the gateway (what relais does without a command)", 0,
-	 {{"config", "FILE", "the configuration; without it ./relais.yaml if there is one, else what the environment offers"}},
+	 {{"config", "FILE", "the configuration; without it ./relais.yaml if there is one, else what the environment offers"},
+	  {"takeover", NULL, "take the listening sockets of the running process, which ends when its requests have"}},
 	 rl_cmd_serve},
 	{"ask", "PROMPT", "Stream one answer to the terminal; needs no running gateway", 1,
 	 {{"model", "NAME", "an alias, or provider/model; default: the first there is"},

@@ -103,7 +103,7 @@ static void on_accept(void *arg, struct rl_listener *listener, int fd, const str
 		return;
 	p->full = true;
 	RL_WARN("doors", "%u connections are open, as many as may be: accepting pauses", p->max_connections);
-	rl_doors_accepting(&p->data, false);
+	rl_keeper_open(p);
 	rl_timer_start(p->loop, &p->room_timer, ROOM_TICK_MS);
 }
 
@@ -118,7 +118,7 @@ void rl_doors_on_room(struct rl_timer *timer)
 		return;
 	}
 	p->full = false;
-	rl_doors_accepting(&p->data, true);
+	rl_keeper_open(p);
 }
 
 static void on_admin_accept(void *arg, struct rl_listener *listener, int fd, const struct rl_addr *peer)
@@ -131,16 +131,34 @@ static void on_admin_accept(void *arg, struct rl_listener *listener, int fd, con
 
 /* ---- opening and closing ---- */
 
-static int open_door(struct rl_program *p, struct rl_doors *doors, const struct rl_cfg_listen *at,
-		     struct rl_tls_server *tls, rl_accept_f on_connection)
+/* The socket that was given to us for this address, or one that we open. */
+static enum rl_err open_listener(struct rl_door *door, enum rl_plane plane, rl_str address, rl_accept_f on_connection,
+				 const char **why)
+{
+	struct rl_program *p = door->program;
+	int fd = rl_inherit_take(&p->inherit, plane, address);
+
+	if (fd < 0)
+		return rl_listener_open(p->loop, address, on_connection, door, &door->listener, why);
+	enum rl_err err = rl_listener_adopt(p->loop, fd, on_connection, door, &door->listener);
+
+	*why = rl_err_text(err);
+	if (err)
+		close(fd);
+	return err;
+}
+
+static int open_door(struct rl_program *p, enum rl_plane plane, struct rl_doors *doors, const struct rl_cfg_listen *at,
+		     struct rl_tls_server *tls)
 {
 	struct rl_door *door = &doors->list[doors->n];
 	const char *why = "";
 
 	assert(doors->n < RL_DOORS_MAX && at->address.n < sizeof door->address);
-	*door = (struct rl_door){.program = p};
+	*door = (struct rl_door){.program = p, .by_name = rl_inherit_named(&p->inherit, plane) > 0};
 	memcpy(door->address, at->address.p, at->address.n);
-	enum rl_err err = rl_listener_open(p->loop, at->address, on_connection, door, &door->listener, &why);
+	enum rl_err err =
+		open_listener(door, plane, at->address, plane == RL_PLANE_DATA ? on_accept : on_admin_accept, &why);
 
 	if (!err) {
 		door->tls = rl_tls_server_ref(tls);
@@ -153,16 +171,26 @@ static int open_door(struct rl_program *p, struct rl_doors *doors, const struct 
 	return RL_EXIT_FAILED;
 }
 
+static int open_plane(struct rl_program *p, enum rl_plane plane, const struct rl_cfg_listen *list, size_t n,
+		      struct rl_tls_server *const *locks)
+{
+	struct rl_doors *doors = plane == RL_PLANE_DATA ? &p->data : &p->admin_doors;
+	size_t given = rl_inherit_named(&p->inherit, plane);
+	int status = RL_EXIT_OK;
+
+	if (given && given < n)
+		n = given; /* the service manager decides where this plane is served */
+	for (size_t i = 0; i < n && !status; i++)
+		status = open_door(p, plane, doors, &list[i], locks[i]);
+	return status;
+}
+
 int rl_doors_open(struct rl_program *p, const struct rl_config *config, const struct rl_door_locks *locks)
 {
 	const struct rl_cfg_server *s = &config->server;
-	int status = RL_EXIT_OK;
+	int status = open_plane(p, RL_PLANE_DATA, s->listen, s->n_listen, locks->data);
 
-	for (size_t i = 0; i < s->n_listen && !status; i++)
-		status = open_door(p, &p->data, &s->listen[i], locks->data[i], on_accept);
-	for (size_t i = 0; i < s->n_admin && !status; i++)
-		status = open_door(p, &p->admin_doors, &s->admin[i], locks->admin[i], on_admin_accept);
-	return status;
+	return status ? status : open_plane(p, RL_PLANE_ADMIN, s->admin, s->n_admin, locks->admin);
 }
 
 void rl_doors_accepting(struct rl_doors *doors, bool on)

@@ -22,6 +22,7 @@ struct rl_door {
 	struct rl_listener *listener;
 	struct rl_tls_server *tls;          /* NULL: without */
 	char address[RL_LISTENER_TEXT_MAX]; /* as the configuration has it, which may say port 0 */
+	bool by_name;                       /* where it is the service manager has decided */
 };
 
 struct rl_doors {
@@ -42,7 +43,10 @@ enum rl_err rl_door_locks_init(struct rl_door_locks *locks, const struct rl_conf
 			       struct rl_buf *report) RL_MUST_CHECK;
 void rl_door_locks_fini(struct rl_door_locks *locks);
 
-/* Opens all listeners of a configuration, not yet accepting. Returns an exit status; what failed is printed. */
+/*
+ * Opens all listeners of a configuration, or takes those that program->inherit has; not yet accepting. Returns an exit
+ * status; what failed is printed.
+ */
 int rl_doors_open(struct rl_program *program, const struct rl_config *config, const struct rl_door_locks *locks);
 /* From now on the doors use these contexts, as far as the configuration still names them by the same address. */
 void rl_doors_change_locks(struct rl_program *program, const struct rl_config *config,

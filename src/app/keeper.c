@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <malloc.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -49,6 +50,15 @@ static void deliver_drain(struct rl_mail *mail, struct rl_loop *loop)
 
 	(void)loop;
 	rl_server_drain(rl_worker_server(m->worker));
+	free(m);
+}
+
+static void deliver_retire(struct rl_mail *mail, struct rl_loop *loop)
+{
+	struct worker_mail *m = (struct worker_mail *)(void *)mail;
+
+	(void)loop;
+	rl_server_retire(rl_worker_server(m->worker));
 	free(m);
 }
 
@@ -140,6 +150,7 @@ static void note_unchangeable(const struct rl_config *old, const struct rl_confi
 		{"server.admin", same_listeners(a->admin, a->n_admin, b->admin, b->n_admin)},
 		{"server.workers", a->workers == b->workers},
 		{"server.max_connections", a->max_connections == b->max_connections},
+		{"server.control", rl_str_eq(a->control, b->control)},
 		{"log.access", rl_str_eq(old->log.access, new->log.access)},
 	};
 
@@ -153,22 +164,22 @@ static void note_unchangeable(const struct rl_config *old, const struct rl_confi
  * The loader has judged the addresses that the file names; what counts is where this process listens, which a reload
  * does not change.
  */
-static enum rl_err check_open(const struct rl_program *p, const struct rl_config *config, struct rl_buf *report)
+enum rl_err rl_keeper_check_open(const struct rl_program *p, const struct rl_config *config, struct rl_buf *report)
 {
 	const struct rl_cfg_server *s = &config->server;
 	enum rl_err err = RL_OK;
 
 	if (s->auth == RL_CFG_AUTH_AUTO && !config->n_clients && rl_doors_beyond_loopback(&p->data)) {
 		rl_buf_printf(report,
-			      "%.*s: server.listen: this process listens beyond loopback until it is started anew, "
-			      "and would be open to everyone without client keys\n",
+			      "%.*s: server.listen: this process listens beyond loopback, which a reload does not "
+			      "change, and would be open to everyone without client keys\n",
 			      RL_STR_ARG(config->path));
 		err = RL_ERR_RANGE;
 	}
 	if (!rl_secret_is_set(s->admin_token) && rl_doors_beyond_loopback(&p->admin_doors)) {
 		rl_buf_printf(report,
-			      "%.*s: server.admin: this process's admin plane listens beyond loopback until it is "
-			      "started anew, and needs server.admin_token\n",
+			      "%.*s: server.admin: this process's admin plane listens beyond loopback, which a reload "
+			      "does not change, and needs server.admin_token\n",
 			      RL_STR_ARG(config->path));
 		err = RL_ERR_RANGE;
 	}
@@ -213,9 +224,8 @@ static enum rl_err take_over(struct rl_program *p, struct rl_snapshot *next)
 	return RL_OK;
 }
 
-enum rl_err rl_keeper_reload(void *program, struct rl_buf *report)
+static enum rl_err reload(struct rl_program *p, struct rl_buf *report)
 {
-	struct rl_program *p = program;
 	struct rl_config *config = NULL;
 	struct rl_snapshot *next = NULL;
 	struct rl_door_locks locks = {.data = {NULL}};
@@ -228,7 +238,7 @@ enum rl_err rl_keeper_reload(void *program, struct rl_buf *report)
 	else
 		err = rl_setup_load_config(p->setup.path, report, &config);
 	if (!err)
-		err = check_open(p, config, report);
+		err = rl_keeper_check_open(p, config, report);
 	if (!err)
 		err = rl_door_locks_init(&locks, config, report);
 	if (!err) {
@@ -247,6 +257,21 @@ enum rl_err rl_keeper_reload(void *program, struct rl_buf *report)
 		start_fetches(p);
 	}
 	rl_door_locks_fini(&locks);
+	return err;
+}
+
+/* The manager hears of the end in any case: it waits for it. */
+enum rl_err rl_keeper_reload(void *program, struct rl_buf *report)
+{
+	struct rl_program *p = program;
+	char status[128];
+
+	rl_notify_reloading(&p->notify);
+	enum rl_err err = reload(p, report);
+
+	snprintf(status, sizeof status, "%sconfiguration %llu is in use",
+		 err ? "a changed configuration was rejected: " : "", (unsigned long long)p->snapshot->generation);
+	rl_notify_ready(&p->notify, status);
 	return err;
 }
 
@@ -352,10 +377,28 @@ static void enter_draining(struct rl_program *p)
 {
 	const struct rl_cfg_server *s = &p->snapshot->config->server;
 
+	if (p->phase != RL_PHASE_RETIRING) /* whose deadline runs already */
+		p->deadline_ms = rl_loop_now_ms(p->loop) + s->drain_deadline_ms;
 	p->phase = RL_PHASE_DRAINING;
-	p->deadline_ms = rl_loop_now_ms(p->loop) + s->drain_deadline_ms;
 	rl_doors_close(&p->data);
 	post_to_all(p, deliver_drain);
+	rl_timer_start(p->loop, &p->phase_timer, PHASE_TICK_MS);
+}
+
+/*
+ * Another process accepts in our place. A client that finds its idle connection closed while its request is on the way
+ * would see a failure: so those have half of the deadline to ask once more, and are told then to come anew.
+ */
+static void enter_retiring(struct rl_program *p)
+{
+	uint64_t deadline_ms = p->snapshot->config->server.drain_deadline_ms;
+
+	p->phase = RL_PHASE_RETIRING;
+	p->deadline_ms = rl_loop_now_ms(p->loop) + deadline_ms;
+	p->idle_until_ms = p->deadline_ms - deadline_ms / 2;
+	rl_doors_close(&p->data);
+	rl_doors_close(&p->admin_doors);
+	post_to_all(p, deliver_retire);
 	rl_timer_start(p->loop, &p->phase_timer, PHASE_TICK_MS);
 }
 
@@ -374,11 +417,16 @@ static void begin_stop(struct rl_program *p, const char *signal_name)
 {
 	uint64_t delay = p->snapshot->config->server.drain_delay_ms;
 
+	if (p->phase == RL_PHASE_RETIRING) {
+		enter_draining(p);
+		return;
+	}
 	if (p->phase != RL_PHASE_SERVING) {
 		enter_aborting(p, "told to stop again");
 		return;
 	}
 	RL_INFO("drain", "%s: draining, %u connections are open", signal_name, rl_doors_connections(p));
+	rl_notify_stopping(&p->notify, "draining");
 	atomic_store(&p->gateway.draining, true);
 	p->phase = RL_PHASE_DELAY;
 	if (delay)
@@ -398,6 +446,12 @@ static void on_phase_timer(struct rl_timer *timer)
 	case RL_PHASE_DELAY:
 		enter_draining(p);
 		return;
+	case RL_PHASE_RETIRING:
+		if (rl_loop_now_ms(p->loop) >= p->idle_until_ms) {
+			enter_draining(p);
+			return;
+		}
+		break;
 	case RL_PHASE_DRAINING:
 		if (late && rl_doors_connections(p)) {
 			enter_aborting(p, "the deadline of draining has passed");
@@ -412,6 +466,89 @@ static void on_phase_timer(struct rl_timer *timer)
 		return;
 	}
 	rl_timer_start(p->loop, timer, PHASE_TICK_MS);
+}
+
+/* ---- another process takes over ---- */
+
+void rl_keeper_open(struct rl_program *p)
+{
+	rl_doors_accepting(&p->data, !p->full && !p->handing_over);
+	rl_doors_accepting(&p->admin_doors, !p->handing_over);
+}
+
+static const char *refuse_handover(void *owner)
+{
+	const struct rl_program *p = owner;
+
+	return p->phase == RL_PHASE_SERVING ? NULL : "it is stopping";
+}
+
+static bool handed_socket(void *owner, size_t i, struct rl_inherited *out)
+{
+	const struct rl_program *p = owner;
+	bool data = i < p->data.n;
+
+	if (i >= p->data.n + p->admin_doors.n)
+		return false;
+	const struct rl_door *door = data ? &p->data.list[i] : &p->admin_doors.list[i - p->data.n];
+
+	*out = (struct rl_inherited){.fd = rl_listener_fd(door->listener),
+				     .plane = data ? RL_PLANE_DATA : RL_PLANE_ADMIN,
+				     .by_name = door->by_name,
+				     .addr = *rl_listener_addr(door->listener)};
+	snprintf(out->address, sizeof out->address, "%s", door->address);
+	return true;
+}
+
+static const struct rl_notify *handed_notify(void *owner)
+{
+	return &((struct rl_program *)owner)->notify;
+}
+
+static void pause_for_handover(void *owner, bool paused)
+{
+	struct rl_program *p = owner;
+
+	p->handing_over = paused;
+	rl_keeper_open(p);
+}
+
+/* The manager must know the other one before that speaks to it, and must not take our end for the service's. */
+static void hand_over(void *owner, pid_t next)
+{
+	struct rl_program *p = owner;
+
+	RL_INFO("takeover", "process %ld serves: draining, %u connections are open", (long)next,
+		rl_doors_connections(p));
+	if (next > 0)
+		rl_notify_main_pid(&p->notify, next);
+	rl_pulse_stop(&p->pulse);
+	rl_notify_close(&p->notify);
+	if (p->phase == RL_PHASE_SERVING)
+		enter_retiring(p);
+}
+
+void rl_keeper_open_control(struct rl_program *p, bool replace)
+{
+	static const struct rl_control_ops ops = {
+		.name = "keeper",
+		.refuse = refuse_handover,
+		.socket = handed_socket,
+		.notify = handed_notify,
+		.pause = pause_for_handover,
+		.gone = hand_over,
+	};
+	char path[RL_CONTROL_PATH_MAX];
+	const char *why = "its path is too long";
+	enum rl_err err = rl_control_path(p->snapshot->config->server.control, path);
+
+	if (!err && !*path)
+		return; /* switched off */
+	if (!err)
+		err = rl_control_open(p->loop, path, replace, &ops, p, &p->control, &why);
+	if (err)
+		RL_WARN("takeover", "no control socket at %s: %s; this process cannot be taken over (server.control)",
+			path, why);
 }
 
 /* ---- signals ---- */
@@ -579,6 +716,29 @@ void rl_keeper_feed_metrics(struct rl_program *p)
 
 /* ---- life ---- */
 
+/* Without a sign of life the manager ends this process: so none while a loop is stuck. */
+static void on_beat(void *owner, bool all_turn)
+{
+	struct rl_program *p = owner;
+
+	if (all_turn)
+		rl_notify_alive(&p->notify);
+}
+
+static enum rl_err start_pulse(struct rl_program *p)
+{
+	struct rl_loop *loops[RL_WORKERS_MAX];
+	uint64_t period_ms = p->notify.watchdog_ms / 2;
+
+	if (!p->notify.watchdog_ms)
+		return RL_OK;
+	for (size_t i = 0; i < p->n_workers; i++)
+		loops[i] = rl_worker_loop(p->workers[i]);
+	if (period_ms > RL_PULSE_STUCK_MS / 2)
+		period_ms = RL_PULSE_STUCK_MS / 2;
+	return rl_pulse_start(&p->pulse, p->loop, period_ms ? period_ms : 1, loops, p->n_workers, on_beat, p);
+}
+
 enum rl_err rl_keeper_start(struct rl_program *p)
 {
 	sigset_t set;
@@ -597,11 +757,11 @@ enum rl_err rl_keeper_start(struct rl_program *p)
 		return rl_err_from_errno(errno);
 	enum rl_err err = rl_poll_new(p->loop, p->signal_fd, on_signal, p, &p->signal_poll);
 
+	if (!err)
+		err = start_pulse(p);
 	if (err)
 		return err;
 	rl_poll_want(p->signal_poll, RL_POLL_READ);
-	rl_doors_accepting(&p->data, true);
-	rl_doors_accepting(&p->admin_doors, true);
 	start_fetches(p);
 	rl_timer_start(p->loop, &p->catalog_timer, CATALOG_PERIOD_MS);
 	return RL_OK;
@@ -609,6 +769,7 @@ enum rl_err rl_keeper_start(struct rl_program *p)
 
 void rl_keeper_stop(struct rl_program *p)
 {
+	rl_control_close(p->control);
 	rl_doors_close(&p->data);
 	rl_doors_close(&p->admin_doors);
 	for (struct rl_fetching *f = p->fetching, *next; f; f = next) {
@@ -620,6 +781,7 @@ void rl_keeper_stop(struct rl_program *p)
 	rl_timer_stop(&p->catalog_timer);
 	rl_timer_stop(&p->room_timer);
 	rl_timer_stop(&p->memory_timer);
+	rl_pulse_stop(&p->pulse);
 	rl_poll_free(p->signal_poll);
 	if (p->signal_fd >= 0)
 		close(p->signal_fd);

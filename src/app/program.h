@@ -12,6 +12,9 @@
 #include "admin/admin.h"
 #include "app/doors.h"
 #include "app/setup.h"
+#include "life/control.h"
+#include "life/notify.h"
+#include "life/pulse.h"
 #include "observe/access_log.h"
 #include "observe/metrics.h"
 #include "pipeline/pipeline.h"
@@ -21,6 +24,7 @@
 enum rl_phase {
 	RL_PHASE_SERVING = 0,
 	RL_PHASE_DELAY,    /* readiness is off, still accepting */
+	RL_PHASE_RETIRING, /* another process serves; idle connections may ask once more */
 	RL_PHASE_DRAINING, /* no more connections; those that are finish */
 	RL_PHASE_ABORTING, /* the deadline has passed */
 };
@@ -56,19 +60,33 @@ struct rl_program {
 	struct rl_timer phase_timer, catalog_timer, room_timer, memory_timer;
 	enum rl_phase phase;
 	uint64_t deadline_ms;
+	uint64_t idle_until_ms;       /* while retiring */
 	bool full;                    /* accepting is paused: too many connections */
 	unsigned memory_looks;        /* since memory became short */
+	bool handing_over;            /* accepting is paused: another process is about to serve */
 	struct rl_fetching *fetching; /* providers being asked for their models */
 	unsigned n_fetching;
 	uint64_t reloads_ok, reloads_rejected;
+
+	struct rl_notify notify;   /* the service manager */
+	struct rl_pulse pulse;     /* its watchdog's */
+	struct rl_inherit inherit; /* listening sockets that we did not open */
+	struct rl_control *control;
 	struct rl_admin_view view;
 };
 
-/* Serves until told to stop; returns an exit status. */
-int rl_program_run(const char *config_file);
+/* Serves until told to stop, or until another process has taken over; returns an exit status. */
+int rl_program_run(const char *config_file, bool takeover);
 
 /* keeper.c */
+/* Why `config` must not be served where this process listens, in the report; RL_OK if it may. */
+enum rl_err rl_keeper_check_open(const struct rl_program *program, const struct rl_config *config,
+				 struct rl_buf *report) RL_MUST_CHECK;
 enum rl_err rl_keeper_start(struct rl_program *program) RL_MUST_CHECK;
+/* Accepts, but while all places are taken or another process is about to serve. */
+void rl_keeper_open(struct rl_program *program);
+/* The control socket, if there can be one: without it nobody can take over, and that is all. */
+void rl_keeper_open_control(struct rl_program *program, bool replace);
 void rl_keeper_stop(struct rl_program *program);
 enum rl_err rl_keeper_reload(void *program, struct rl_buf *report);
 const struct rl_admin_view *rl_keeper_view(void *program);

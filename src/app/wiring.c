@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/random.h"
+#include "life/takeover.h"
 #include "service/simulator.h"
 #include "version.h"
 
@@ -29,6 +30,16 @@ static int fail(const char *what, enum rl_err err)
 }
 
 /* ---- parts, in order ---- */
+
+static int inherit(struct rl_program *p)
+{
+	const char *why = "";
+
+	if (!rl_inherit_from_manager(&p->inherit, &why))
+		return RL_EXIT_OK;
+	fprintf(stderr, "relais: %s\n", why);
+	return RL_EXIT_FAILED;
+}
 
 static int make_snapshot(struct rl_program *p)
 {
@@ -71,6 +82,34 @@ static int make_sinks(struct rl_program *p)
 	return RL_EXIT_OK;
 }
 
+/*
+ * A socket that was given and is not wanted would take connections that nobody answers. The former process's is closed: the
+ * new configuration has it no more.
+ */
+static int check_inherited(struct rl_program *p)
+{
+	const struct rl_inherited *left = rl_inherit_left(&p->inherit);
+	char text[RL_INHERIT_TEXT_MAX];
+
+	if (!left)
+		return RL_EXIT_OK;
+	rl_inherit_text(&left->addr, text);
+	if (*left->address) {
+		RL_INFO("takeover", "%s is not listened on any more", text);
+		rl_inherit_close(&p->inherit);
+		return RL_EXIT_OK;
+	}
+	fprintf(stderr,
+		"relais: the service manager gives a socket of %s (LISTEN_FDS), which stands neither in server.listen nor "
+		"in server.admin\n",
+		text);
+	return RL_EXIT_FAILED;
+}
+
+/*
+ * The configuration was judged by the addresses that it names, and its doors by what it says: sockets that were given may be
+ * elsewhere.
+ */
 static int open_doors(struct rl_program *p)
 {
 	const struct rl_config *config = p->snapshot->config;
@@ -81,6 +120,10 @@ static int open_doors(struct rl_program *p)
 	rl_buf_init(&report, RL_SETUP_REPORT_MAX);
 	if (!rl_door_locks_init(&locks, config, &report))
 		status = rl_doors_open(p, config, &locks);
+	if (!status)
+		status = check_inherited(p);
+	if (!status && rl_keeper_check_open(p, config, &report))
+		status = RL_EXIT_USAGE;
 	fprintf(stderr, "%.*s", RL_STR_ARG(rl_buf_str(&report)));
 	rl_door_locks_fini(&locks);
 	rl_buf_fini(&report);
@@ -173,6 +216,7 @@ static void take_down(struct rl_program *p)
 		rl_worker_free(crew->worker);
 		rl_loop_free(crew->loop);
 	}
+	rl_pulse_fini(&p->pulse);
 	rl_admin_free(p->admin);
 	rl_pool_free(p->pool);
 	for (size_t i = 0; i < 2; i++)
@@ -186,6 +230,8 @@ static void take_down(struct rl_program *p)
 	rl_snapshot_unref(p->snapshot);
 	rl_live_free(p->live);
 	rl_setup_fini(&p->setup);
+	rl_inherit_close(&p->inherit);
+	rl_notify_close(&p->notify);
 	rl_arena_thread_fini();
 }
 
@@ -203,7 +249,58 @@ static int block_signals(void)
 	return pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 
-int rl_program_run(const char *config_file)
+/* Asks the running process for what it has. Its service manager is ours, if we know none ourselves. */
+static int begin_takeover(struct rl_program *p, struct rl_takeover *t)
+{
+	char path[RL_CONTROL_PATH_MAX];
+
+	if (rl_control_path(p->snapshot->config->server.control, path) || !*path) {
+		fprintf(stderr, "relais: cannot take over: server.control names no socket\n");
+		return RL_EXIT_FAILED;
+	}
+	if (rl_takeover_begin(t, path, &p->inherit)) {
+		fprintf(stderr, "relais: cannot take over: %s\n", t->why);
+		return RL_EXIT_FAILED;
+	}
+	if (!*p->notify.path)
+		rl_notify_open_at(&p->notify, t->notify, t->watchdog_ms);
+	return RL_EXIT_OK;
+}
+
+static int open_to_all(struct rl_program *p, struct rl_takeover *t)
+{
+	if (t->fd < 0) {
+		rl_keeper_open(p);
+		return RL_EXIT_OK;
+	}
+	if (rl_takeover_ready(t)) {
+		fprintf(stderr, "relais: cannot take over: %s; it goes on\n", t->why);
+		return RL_EXIT_FAILED;
+	}
+	rl_keeper_open(p);
+	if (rl_takeover_serving(t))
+		RL_WARN("takeover", "%s: it may serve beside this one", t->why);
+	return RL_EXIT_OK;
+}
+
+static int start(struct rl_program *p, const char *config_file, bool takeover)
+{
+	struct rl_takeover t = {.fd = -1};
+	int status = rl_setup_load(config_file, p->loop, &p->setup);
+
+	if (!status)
+		status = make_snapshot(p);
+	if (!status)
+		status = takeover ? begin_takeover(p, &t) : inherit(p);
+	if (!status)
+		status = bring_up(p);
+	if (!status)
+		status = open_to_all(p, &t);
+	rl_takeover_end(&t);
+	return status;
+}
+
+int rl_program_run(const char *config_file, bool takeover)
 {
 	struct rl_program *p = calloc(1, sizeof *p);
 
@@ -212,14 +309,13 @@ int rl_program_run(const char *config_file)
 		return fail("cannot start", RL_ERR_NOMEM);
 	}
 	p->signal_fd = -1;
-	int status = rl_setup_load(config_file, p->loop, &p->setup);
+	rl_notify_open(&p->notify);
+	int status = start(p, config_file, takeover);
 
-	if (!status)
-		status = make_snapshot(p);
-	if (!status)
-		status = bring_up(p);
 	if (!status) {
+		rl_keeper_open_control(p, takeover);
 		rl_banner_print(p->snapshot, &p->data, &p->admin_doors, p->setup.discovered);
+		rl_notify_ready(&p->notify, "serving");
 		rl_loop_run(p->loop);
 	}
 	rl_keeper_stop(p);
@@ -230,5 +326,5 @@ int rl_program_run(const char *config_file)
 
 int rl_cmd_serve(const struct rl_args *args)
 {
-	return rl_program_run(args->values[0]);
+	return rl_program_run(args->values[0], args->values[1] != NULL);
 }

@@ -76,6 +76,7 @@ struct rl_cfg_server {
 	uint32_t max_connections;                   /* downstream, whole process; 0 = descriptor limit less a reserve */
 	uint32_t max_connections_per_address;       /* 0 = no cap */
 	uint64_t drain_delay_ms, drain_deadline_ms; /* server.drain.{delay,deadline} */
+	rl_str control;                             /* "auto", "off" or the control socket's path */
 };
 
 struct rl_cfg_log {

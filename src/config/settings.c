@@ -360,6 +360,15 @@ static const struct rl_schema_row server_rows[] = {
 	 .child = &rate_limit_schema,
 	 .doc = "What one client address (IPv6: one /64) may do, with status 429 beyond it. Loopback and Unix sockets "
 		"are free; behind `trusted_proxies` the client's own address counts."},
+	{.key = "control",
+	 .type = RL_SCHEMA_STRING,
+	 F(rl_cfg_server, control),
+	 .initial = "auto",
+	 .min = 1,
+	 .max = 90, /* what a socket's address holds, less the room for a name beside it while it is made */
+	 .type_text = "`auto`, `off` or a path",
+	 .doc = "The control socket, by which `relais serve --takeover` asks for the listening sockets. `auto`: "
+		"`control.sock` in `$RUNTIME_DIRECTORY`, `$STATE_DIRECTORY`, `$XDG_STATE_HOME/relais` or `./relais-data`."},
 	{.key = "drain", .type = RL_SCHEMA_SECTION, .child = &drain_schema, .doc = "How the program stops."},
 };
 static const struct rl_schema server_schema = {

@@ -86,6 +86,11 @@ void rl_server_drain(struct rl_server *server)
 	}
 }
 
+void rl_server_retire(struct rl_server *server)
+{
+	server->draining = true;
+}
+
 void rl_server_abort(struct rl_server *server)
 {
 	for (struct rl_conn *conn = server->conns, *next; conn; conn = next) {

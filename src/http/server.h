@@ -75,6 +75,8 @@ void rl_server_set_limits(struct rl_server *server, const struct rl_server_limit
 void rl_server_set_always(struct rl_server *server, const struct rl_header *fields, size_t n);
 /* Idle connections close now, the others after their answer ("Connection: close"). */
 void rl_server_drain(struct rl_server *server);
+/* Every connection closes after its next answer; one that is idle now has until rl_server_drain to ask for it. */
+void rl_server_retire(struct rl_server *server);
 /* Closes everything that is left, calling on_gone(SHUTDOWN). */
 void rl_server_abort(struct rl_server *server);
 size_t rl_server_connections(const struct rl_server *server);

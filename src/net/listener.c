@@ -107,23 +107,32 @@ static void release(struct rl_task *task)
 	free((char *)task - offsetof(struct rl_listener, task));
 }
 
-enum rl_err rl_listener_open(struct rl_loop *loop, rl_str address, rl_accept_f on_accept, void *arg,
-			     struct rl_listener **out, const char **why)
+static struct rl_listener *listener_new(struct rl_loop *loop, rl_accept_f on_accept, void *arg)
 {
 	struct rl_listener *listener = calloc(1, sizeof *listener);
-	enum rl_err err = RL_ERR_NOMEM;
 
 	assert(on_accept);
-	*out = NULL;
-	*why = rl_err_text(err);
 	if (!listener)
-		return err;
+		return NULL;
 	listener->loop = loop;
 	listener->on_accept = on_accept;
 	listener->arg = arg;
 	listener->fd = -1;
 	listener->task.run = release;
 	rl_timer_init(&listener->rest, on_rest_over);
+	return listener;
+}
+
+enum rl_err rl_listener_open(struct rl_loop *loop, rl_str address, rl_accept_f on_accept, void *arg,
+			     struct rl_listener **out, const char **why)
+{
+	struct rl_listener *listener = listener_new(loop, on_accept, arg);
+	enum rl_err err = RL_ERR_NOMEM;
+
+	*out = NULL;
+	*why = rl_err_text(err);
+	if (!listener)
+		return err;
 	err = rl_addr_parse(address, &listener->addr);
 	if (err != RL_OK) {
 		*why = "not an address: write 127.0.0.1:8080 or [::1]:8080";
@@ -137,6 +146,29 @@ enum rl_err rl_listener_open(struct rl_loop *loop, rl_str address, rl_accept_f o
 		return err;
 	}
 	*why = NULL;
+	*out = listener;
+	return RL_OK;
+}
+
+enum rl_err rl_listener_adopt(struct rl_loop *loop, int fd, rl_accept_f on_accept, void *arg, struct rl_listener **out)
+{
+	struct rl_listener *listener = listener_new(loop, on_accept, arg);
+	enum rl_err err = RL_OK;
+
+	*out = NULL;
+	if (!listener)
+		return RL_ERR_NOMEM;
+	listener->addr.len = sizeof listener->addr.sa;
+	if (getsockname(fd, (struct sockaddr *)&listener->addr.sa, &listener->addr.len) < 0)
+		err = rl_err_from_errno(errno);
+	rl_addr_text(&listener->addr, listener->text);
+	if (!err)
+		err = rl_poll_new(loop, fd, on_readable, listener, &listener->poll);
+	if (err) {
+		free(listener);
+		return err;
+	}
+	listener->fd = fd;
 	*out = listener;
 	return RL_OK;
 }
@@ -155,6 +187,11 @@ const struct rl_addr *rl_listener_addr(const struct rl_listener *listener)
 const char *rl_listener_text(const struct rl_listener *listener)
 {
 	return listener->text;
+}
+
+int rl_listener_fd(const struct rl_listener *listener)
+{
+	return listener->fd;
 }
 
 void rl_listener_close(struct rl_listener *listener)

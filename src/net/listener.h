@@ -18,10 +18,17 @@ typedef void (*rl_accept_f)(void *arg, struct rl_listener *listener, int fd, con
 /* "host:port", port 0 picks one. An occupied port is RL_ERR_BUSY. *why names the system's reason. Not yet accepting. */
 enum rl_err rl_listener_open(struct rl_loop *loop, rl_str address, rl_accept_f on_accept, void *arg,
 			     struct rl_listener **out, const char **why) RL_MUST_CHECK;
+/*
+ * The same on a socket that listens already and does not block: one of a service manager, or of the process that this one
+ * takes over from. The listener's from then on; the caller's if it fails.
+ */
+enum rl_err rl_listener_adopt(struct rl_loop *loop, int fd, rl_accept_f on_accept, void *arg,
+			      struct rl_listener **out) RL_MUST_CHECK;
 /* Pauses (descriptor shortage, full) and resumes accepting; starts paused. Out of descriptors pauses by itself for a while. */
 void rl_listener_accepting(struct rl_listener *listener, bool on);
 const struct rl_addr *rl_listener_addr(const struct rl_listener *listener);
 const char *rl_listener_text(const struct rl_listener *listener); /* "127.0.0.1:8080", with the port that was picked */
+int rl_listener_fd(const struct rl_listener *listener);           /* to be handed to another process; stays ours */
 void rl_listener_close(struct rl_listener *listener);             /* accepts NULL */
 
 #endif

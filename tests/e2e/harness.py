@@ -48,6 +48,8 @@ def eventually(check, within_s=WAIT_S, what='the condition', every_s=0.02):
 class Process:
     """One relais process: its printed addresses, its standard error, its end."""
 
+    wrap, pass_fds = (), ()  # a command that becomes relais in the end, and descriptors that it inherits
+
     def __init__(self, arguments, env=None, ready=(), folder=None, name='relais', start=True, inherit_env=False,
                  owns_folder=None):
         self.arguments = [str(a) for a in arguments]
@@ -72,8 +74,9 @@ class Process:
         self._changed = threading.Condition()
         self._ended_streams = 0
         self.started_at = time.monotonic()
-        self.proc = subprocess.Popen([RELAIS] + self.arguments, cwd=self.folder, env=self.env,
-                                     stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.proc = subprocess.Popen([*self.wrap, RELAIS] + self.arguments, cwd=self.folder, env=self.env,
+                                     pass_fds=self.pass_fds, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                     stderr=subprocess.PIPE)
         for stream, lines in ((self.proc.stdout, self._out), (self.proc.stderr, self._err)):
             threading.Thread(target=self._collect, args=(stream, lines), daemon=True).start()
         if self.ready_kinds:

@@ -84,6 +84,7 @@ static void check_defaults(const struct rl_config *c)
 	assert_int_equal(s->max_connections_per_address, 0);
 	assert_int_equal(s->drain_delay_ms, 0);
 	assert_int_equal(s->drain_deadline_ms, 30000);
+	assert_str(s->control, "auto");
 	assert_str(c->log.access, "stdout");
 	assert_str(c->log.level, "info");
 	assert_int_equal(c->n_providers + c->n_models + c->n_clients, 0);
