@@ -355,6 +355,13 @@ static const struct rl_schema_row server_rows[] = {
 	 .type = RL_SCHEMA_SECTION,
 	 .child = &cors_schema,
 	 .doc = "Which web pages may call from a browser, without its cookies. By default none but local ones."},
+	{.key = "hsts",
+	 .type = RL_SCHEMA_DURATION,
+	 F(rl_cfg_server, hsts_ms),
+	 .initial = "0s",
+	 .max = 1000 * 24 * HOUR,
+	 .doc = "For how long browsers may reach this host by TLS only (`Strict-Transport-Security`, said on TLS "
+		"listeners); 0: not said."},
 	{.key = "rate_limit",
 	 .type = RL_SCHEMA_SECTION,
 	 .child = &rate_limit_schema,

@@ -349,7 +349,8 @@ static void decide_framing(struct rl_xchg *x, const struct rl_response_head *hea
 static void h1_write_head(struct rl_xchg *x, const struct rl_response_head *head)
 {
 	rl_str reason = rl_str_of(rl_status_text(head->status));
-	size_t most = HEAD_FIXED_BYTES + x->conn->server->always_text.n;
+	const struct rl_server *server = x->conn->server;
+	size_t most = HEAD_FIXED_BYTES + server->always_text.n + server->hsts_text.n;
 	char *begin_at, *at;
 
 	assert(head->status >= 200 && head->status <= 999);
@@ -367,7 +368,9 @@ static void h1_write_head(struct rl_xchg *x, const struct rl_response_head *head
 	at = put(at, RL_STR("\r\nDate: "));
 	at = put(at, rl_str_make(rl_server_date(x->conn->server), RL_DATE_LEN));
 	at = put(at, RL_STR("\r\n"));
-	at = put(at, x->conn->server->always_text);
+	at = put(at, server->always_text);
+	if (x->conn->secure)
+		at = put(at, server->hsts_text);
 	for (uint32_t i = 0; i < head->headers.n; i++) {
 		const struct rl_header *h = &head->headers.v[i];
 		if (!passes(h))

@@ -23,6 +23,7 @@
 #define IN_KEEP_READS 3u                     /* reads' worth that a kept input may grow to, beside a head */
 #define REFUSAL_MAX_BYTES 65536u
 #define BODY_MIN_BYTES_PER_S 256u /* a slower body runs into its time-out (slow POST) */
+#define HSTS_NAME "Strict-Transport-Security"
 #define NEVER UINT64_MAX
 
 static void on_event(void *owner, struct rl_transport *transport, unsigned events);
@@ -43,7 +44,7 @@ enum rl_err rl_server_new(struct rl_loop *loop, const struct rl_exchange_ops *op
 	server->loop = loop;
 	server->ops = ops;
 	server->service = service;
-	server->limits = *limits;
+	rl_server_set_limits(server, limits);
 	server->reap.run = reap;
 	*out = server;
 	return RL_OK;
@@ -51,7 +52,14 @@ enum rl_err rl_server_new(struct rl_loop *loop, const struct rl_exchange_ops *op
 
 void rl_server_set_limits(struct rl_server *server, const struct rl_server_limits *limits)
 {
+	int n = 0;
+
 	server->limits = *limits;
+	if (limits->hsts_s)
+		n = snprintf(server->hsts_room, sizeof server->hsts_room, HSTS_NAME ": max-age=%llu\r\n",
+			     (unsigned long long)limits->hsts_s);
+	assert(n >= 0 && (size_t)n < sizeof server->hsts_room);
+	server->hsts_text = rl_str_make(server->hsts_room, (size_t)n);
 }
 
 void rl_server_set_always(struct rl_server *server, const struct rl_header *fields, size_t n)
@@ -405,6 +413,7 @@ void rl_server_accept(struct rl_server *server, int fd, const struct rl_addr *pe
 	conn->peer = *peer;
 	conn->on_close = on_close;
 	conn->on_close_arg = arg;
+	conn->secure = tls != NULL;
 	conn->codec->init(conn);
 	rl_conn_wait(conn, server->limits.header_ms);
 	if (rl_transport_accept(server->loop, fd, tls, on_event, conn, &conn->transport) != RL_OK) {
@@ -605,6 +614,8 @@ static void refusal(struct rl_conn *conn, uint16_t status, const char *text, str
 		      (unsigned)status, rl_status_text(status), rl_server_date(server), RL_STR_ARG(type), body.n,
 		      status == 405 ? "Allow: GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS\r\n" : "");
 	rl_buf_add(answer, server->always_text);
+	if (conn->secure)
+		rl_buf_add(answer, server->hsts_text);
 	rl_buf_add(answer, RL_STR("Connection: close\r\n\r\n"));
 	rl_buf_add(answer, rl_buf_str(&body));
 	rl_buf_fini(&body);

@@ -58,6 +58,7 @@ struct rl_server_limits {
 	uint64_t keepalive_ms, header_ms, body_idle_ms, write_idle_ms;
 	uint64_t max_header_bytes; /* of a request head, request line included */
 	uint32_t max_headers;      /* fields in a head */
+	uint64_t hsts_s;           /* Strict-Transport-Security of answers over TLS; 0: none */
 	size_t high_water_bytes;   /* queued output of one exchange, above which rl_exchange_full says so */
 };
 

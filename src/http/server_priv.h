@@ -98,6 +98,7 @@ struct rl_conn {
 	bool busy;        /* within codec->on_input */
 	bool blocked;     /* input cannot be taken now */
 	bool reset;       /* close by RST after flushing */
+	bool secure;      /* TLS */
 	bool hung;        /* the client has shut down its side; what it sent before may still be unread */
 	struct rl_buf in; /* bytes not taken yet, from in_at on; no memory when there are none */
 	size_t in_at;
@@ -130,6 +131,8 @@ struct rl_server {
 	size_t n_always;
 	rl_str always_text; /* the same as HTTP/1 lines */
 	char always_room[RL_ALWAYS_BYTES_MAX];
+	rl_str hsts_text; /* of answers over TLS; may be empty */
+	char hsts_room[64];
 	uint64_t date_until_ms;
 	char date[RL_DATE_LEN + 1];
 };

@@ -51,6 +51,7 @@ static void limits_of(const struct rl_config *config, struct rl_server_limits *o
 		.write_idle_ms = s->write_idle_ms,
 		.max_header_bytes = s->max_header_bytes,
 		.max_headers = 128,
+		.hsts_s = s->hsts_ms / 1000,
 		.high_water_bytes = HIGH_WATER_BYTES,
 	};
 }

@@ -176,3 +176,30 @@ def test_fields_that_browsers_heed(gateway, provider):
             received = harness.raw(*address, data)
             assert received.data.count(b'X-Frame-Options: SAMEORIGIN\r\n') == 1, received.data
             assert received.data.count(b'X-Content-Type-Options: nosniff\r\n') == 1, received.data
+
+
+def test_tls_only(gateway, provider, certificates):
+    """Strict-Transport-Security stands on answers over TLS, in refusals too, and never on others (RFC 6797 §7.2)."""
+    certificate, key = certificates.make()
+    listen = ['127.0.0.1:0', {'address': '127.0.0.2:0', 'tls': {'certificate': certificate, 'key': key}}]
+    settings = config([provider(good())], server={'listen': listen, 'hsts': '365d'})
+    relais = gateway(settings)
+    context = certificates.client_context()
+    context.check_hostname = False
+    plain, secure = relais.address('data', 0), relais.address('data', 1)
+    broken = bytes_of(b'Transfer-Encoding: chunked', b'X-A: 1')
+    for address, tls, wanted in ((plain, None, []), (secure, context, ['max-age=31536000'])):
+        with harness.Client(*address, tls=tls) as client:
+            for reply in (client.get('/health'), client.get('/nowhere'), client.post('/v1/chat/completions', CHAT)):
+                assert reply.header_all('strict-transport-security') == wanted
+        received = harness.raw(*address, broken, tls=tls)
+        assert received.data.startswith(b'HTTP/1.1 400')
+        assert received.data.count(b'Strict-Transport-Security: max-age=31536000\r\n') == len(wanted)
+    assert relais.admin_request('GET', '/health').header('strict-transport-security') is None
+    settings['server']['hsts'] = '0s'
+    relais.reload(settings)
+
+    def unsaid():
+        with harness.Client(*secure, tls=context) as client:
+            return client.get('/health').header('strict-transport-security') is None
+    harness.eventually(unsaid, what='the reload')

@@ -106,9 +106,10 @@ static const struct {
 	 "f:1:55: server.body_idle: expected a duration with its unit, such as 250ms, 5s, 2m or 1h, got '0.5ms'\n"
 	 "f:1:74: server.write_idle: must be between 1ms and 1h, got '0'\n"
 	 "f:1:92: server.drain.delay: expected a duration with its unit, such as 250ms, 5s, 2m or 1h, got '5 s'\n"},
-	{"memory", "server: {memory_limit: 15MiB, max_connections_per_address: -1}\n",
+	{"memory", "server: {memory_limit: 15MiB, max_connections_per_address: -1, hsts: 1001d}\n",
 	 "f:1:24: server.memory_limit: must be between 16MiB and 1024GiB, got '15MiB'\n"
-	 "f:1:60: server.max_connections_per_address: expected an integer, got '-1'\n"},
+	 "f:1:60: server.max_connections_per_address: expected an integer, got '-1'\n"
+	 "f:1:70: server.hsts: must be between 0ms and 24000h, got '1001d'\n"},
 	{"sizes", "server: {max_body: 10mb, body_memory: 1, max_header_bytes: 2MiB}\n",
 	 "f:1:20: server.max_body: expected a size such as 65536, 64KiB or 10MiB, got '10mb'\n"
 	 "f:1:39: server.body_memory: must be between 1MiB and 1024GiB, got '1'\n"

@@ -71,6 +71,7 @@ static void check_defaults(const struct rl_config *c)
 	assert_int_equal(s->auth, RL_CFG_AUTH_AUTO);
 	assert_false(rl_secret_is_set(s->admin_token));
 	assert_int_equal(s->n_trusted_proxies, 0);
+	assert_int_equal(s->hsts_ms, 0);
 	assert_int_equal(s->keepalive_ms, 120000);
 	assert_int_equal(s->header_ms, 10000);
 	assert_int_equal(s->body_idle_ms, 30000);
