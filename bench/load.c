@@ -7,6 +7,8 @@
  * Latency counts from the moment when a request was due, not from when it could be sent, so that a stalled proxy
  * can't hide its queue. CPU time of watched processes is read at both ends of the measured window, by this process,
  * so that requests and CPU time belong to the same window. The result is one JSON object on standard output.
+ *
+ * With --tls 1 the connections are TLS ones; the certificate is not looked at, handshakes are made before the window.
  */
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -14,6 +16,9 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -21,6 +26,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -30,6 +36,7 @@
 #define READ_MAX 65536u
 #define WATCH_MAX 8u
 #define EVENTS_A_TURN 256
+#define OPEN_FIRST_MAX 1024u /* more connections than this are opened when their first request is due */
 #define STALL_NS (30 * SECOND)
 #define DRAIN_NS (10 * SECOND) /* for the answers that are still under way at the end */
 #define DONE_MARK "data: [DONE]\n\n"
@@ -38,6 +45,7 @@ enum phase { HEAD = 0, LENGTH, CHUNK_SIZE, CHUNK_DATA, CHUNK_END, TRAILER, COMPL
 
 struct conn {
 	int fd;
+	SSL *tls; /* NULL: plain */
 	bool busy;
 	struct conn *next_idle;
 	uint64_t due_ns;   /* when its request should have been sent */
@@ -63,7 +71,7 @@ static struct {
 	uint64_t requests; /* stop after so many; 0: by time */
 	unsigned n_conns;
 	uint64_t expect_length, expect_events; /* 0: not checked */
-	bool stream;
+	bool stream, tls;
 	uint16_t step_port; /* of the origin that waits for word of each event; 0: it does not */
 	int watch[WATCH_MAX];
 	unsigned n_watch;
@@ -73,13 +81,15 @@ static struct {
 
 static struct {
 	int epoll, step_fd;
+	SSL_CTX *tls;
 	struct conn *conns, *idle, **idle_end;
 	uint64_t start_ns;
-	uint64_t next;    /* number of the request to be sent next */
-	uint64_t pending; /* requests under way */
+	uint64_t next;     /* number of the request to be sent next */
+	uint64_t pending;  /* requests under way */
+	uint64_t open_max; /* the most of them at once */
 	bool measuring;
 	/* Of the measured window: */
-	uint64_t answers, events, reads, late_ns, gap_ns;
+	uint64_t answers, events, reads, merged, late_ns, gap_ns;
 	uint64_t cpu_ns[WATCH_MAX], own_cpu_ns, measured_ns;
 	uint32_t *latency_us;
 	size_t n_latency, room_latency;
@@ -164,7 +174,7 @@ static void take_cpu(void)
 
 static void begin_window(void)
 {
-	run.answers = run.events = run.reads = run.late_ns = run.gap_ns = 0;
+	run.answers = run.events = run.reads = run.merged = run.late_ns = run.gap_ns = 0;
 	run.n_latency = 0;
 	run.measuring = true;
 	take_cpu();
@@ -209,6 +219,47 @@ static struct conn *take_idle(void)
 	return c;
 }
 
+/* The handshake, on a socket that still blocks. */
+static bool open_tls(struct conn *c)
+{
+	c->tls = SSL_new(run.tls);
+	if (!c->tls || !SSL_set_fd(c->tls, c->fd))
+		die("out of memory");
+	return SSL_connect(c->tls) == 1;
+}
+
+static void close_conn(struct conn *c)
+{
+	SSL_free(c->tls);
+	c->tls = NULL;
+	close(c->fd);
+	c->fd = -1;
+}
+
+static ssize_t read_conn(struct conn *c, void *into, size_t room)
+{
+	if (!c->tls)
+		return read(c->fd, into, room);
+	int n = SSL_read(c->tls, into, (int)room), why = SSL_get_error(c->tls, n);
+	if (n > 0 || why == SSL_ERROR_ZERO_RETURN)
+		return n > 0 ? n : 0;
+	ERR_clear_error();
+	errno = why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE ? EAGAIN : EPROTO;
+	return -1;
+}
+
+static ssize_t write_conn(struct conn *c, const void *from, size_t n)
+{
+	if (!c->tls)
+		return send(c->fd, from, n, MSG_NOSIGNAL);
+	int sent = SSL_write(c->tls, from, (int)n), why = SSL_get_error(c->tls, sent);
+	if (sent > 0)
+		return sent;
+	ERR_clear_error();
+	errno = why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE ? EAGAIN : EPROTO;
+	return -1;
+}
+
 static void open_conn(struct conn *c)
 {
 	int on = 1;
@@ -224,6 +275,11 @@ static void open_conn(struct conn *c)
 		return;
 	}
 	setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+	if (opt.tls && !open_tls(c)) {
+		count_error("the TLS handshake failed");
+		close_conn(c);
+		return;
+	}
 	fcntl(c->fd, F_SETFL, O_NONBLOCK);
 	struct epoll_event ev = {.events = EPOLLIN, .data.ptr = c};
 	if (epoll_ctl(run.epoll, EPOLL_CTL_ADD, c->fd, &ev))
@@ -238,8 +294,7 @@ static void end_request(struct conn *c)
 
 static void lose_conn(struct conn *c, const char *why)
 {
-	close(c->fd);
-	c->fd = -1;
+	close_conn(c);
 	run.reconnects++;
 	if (!c->busy)
 		return; /* closed between requests: nothing was lost */
@@ -305,6 +360,7 @@ static void count_events(struct conn *c, const char *p, size_t n)
 			die("no word can be sent to the origin: %s", strerror(errno));
 	if (run.measuring) {
 		run.events += c->events - before;
+		run.merged += c->events - before - 1;
 		if (c->event_ns && now - c->event_ns > run.gap_ns)
 			run.gap_ns = now - c->event_ns;
 	}
@@ -420,7 +476,7 @@ static void take_bytes(struct conn *c, const char *p, size_t n)
 static void on_readable(struct conn *c)
 {
 	static char bytes[READ_MAX];
-	ssize_t n = read(c->fd, bytes, sizeof bytes);
+	ssize_t n = read_conn(c, bytes, sizeof bytes);
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
@@ -439,7 +495,7 @@ static void on_readable(struct conn *c)
 static void send_rest(struct conn *c)
 {
 	while (c->sent < opt.request_n) {
-		ssize_t n = send(c->fd, opt.request + c->sent, opt.request_n - c->sent, MSG_NOSIGNAL);
+		ssize_t n = write_conn(c, opt.request + c->sent, opt.request_n - c->sent);
 		if (n < 0 && errno == EAGAIN) {
 			struct epoll_event ev = {.events = EPOLLIN | EPOLLOUT, .data.ptr = c};
 			epoll_ctl(run.epoll, EPOLL_CTL_MOD, c->fd, &ev);
@@ -472,6 +528,8 @@ static void send_request(struct conn *c, uint64_t due_ns, uint64_t now)
 	c->last = '\0';
 	c->busy = true;
 	run.pending++;
+	if (run.pending > run.open_max)
+		run.open_max = run.pending;
 	if (c->fd < 0) {
 		end_request(c);
 		return;
@@ -575,6 +633,7 @@ static void print_result(void)
 	       ",\"window_ns\":%" PRIu64 ",\"errors\":%" PRIu64 ",\"reconnects\":%" PRIu64 ",\"first_error\":\"%s\"",
 	       run.answers, run.all_answers, run.events, run.reads, run.measured_ns, run.errors, run.reconnects,
 	       run.first_error);
+	printf(",\"open_max\":%" PRIu64 ",\"merged\":%" PRIu64, run.open_max, run.merged);
 	printf(",\"latency_us\":{\"p50\":%" PRIu32 ",\"p90\":%" PRIu32 ",\"p99\":%" PRIu32 ",\"p999\":%" PRIu32
 	       ",\"max\":%" PRIu32 "},\"late_us\":%" PRIu64 ",\"gap_us\":%" PRIu64 ",\"own_cpu_ns\":%" PRIu64
 	       ",\"cpu_ns\":[",
@@ -621,6 +680,8 @@ static void set_option(const char *name, const char *value)
 		opt.expect_length = (uint64_t)number;
 	else if (!strcmp(name, "--events"))
 		opt.expect_events = (uint64_t)number, opt.stream = true;
+	else if (!strcmp(name, "--tls"))
+		opt.tls = number > 0;
 	else if (!strcmp(name, "--step"))
 		opt.step_port = (uint16_t)number;
 	else if (!strcmp(name, "--watch") && opt.n_watch < WATCH_MAX)
@@ -642,6 +703,35 @@ static void open_step(void)
 		die("--step: %s", strerror(errno));
 }
 
+static void start_tls(void)
+{
+	run.tls = SSL_CTX_new(TLS_client_method());
+	if (!run.tls)
+		die("no TLS");
+	SSL_CTX_set_mode(run.tls, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+}
+
+/* As many descriptors as there may be: a connection takes one. */
+static void raise_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+static void open_conns(void)
+{
+	for (unsigned i = 0; i < opt.n_conns; i++) {
+		run.conns[i].fd = -1;
+		if (opt.n_conns <= OPEN_FIRST_MAX)
+			open_conn(&run.conns[i]);
+		go_idle(&run.conns[i]);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	opt.to = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -650,7 +740,7 @@ int main(int argc, char **argv)
 		set_option(argv[i], argv[i + 1]);
 	if (argc % 2 == 0 || !opt.request || !opt.to.sin_port || (!opt.requests && !opt.window_ns) || !opt.n_conns)
 		die("--port N --request FILE (--seconds S | --requests N) [--rate R] [--warmup S] [--conns N]\n"
-		    "      [--length BYTES] [--events N] [--step PORT] [--watch PID]...");
+		    "      [--length BYTES] [--events N] [--step PORT] [--tls 1] [--watch PID]...");
 	prctl(PR_SET_TIMERSLACK, 1UL);
 	run.epoll = epoll_create1(EPOLL_CLOEXEC);
 	run.conns = calloc(opt.n_conns, sizeof *run.conns);
@@ -659,10 +749,11 @@ int main(int argc, char **argv)
 	run.idle_end = &run.idle;
 	if (opt.step_port)
 		open_step();
-	for (unsigned i = 0; i < opt.n_conns; i++) {
-		open_conn(&run.conns[i]);
-		go_idle(&run.conns[i]);
-	}
+	if (opt.tls)
+		start_tls();
+	signal(SIGPIPE, SIG_IGN);
+	raise_limit();
+	open_conns();
 	run_all();
 	print_result();
 	return 0;

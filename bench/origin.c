@@ -8,18 +8,24 @@
  * With --step 1 each event but a stream's first waits for a datagram to the port's UDP twin, which the load sends when
  * the event before has arrived: nothing is ever merged, however slowly the proxy is made to run.
  *
+ * With --certificate and --key it speaks TLS.
+ *
  * All streams have the same gap, so those that wait stand in a queue in the order of their time: no heap is needed.
  */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -36,6 +42,7 @@
 
 struct conn {
 	int fd;
+	SSL *tls;       /* NULL: plain */
 	size_t n, room; /* of the request */
 	char *in;
 	unsigned events_left;
@@ -49,9 +56,11 @@ static struct {
 	uint64_t gap_ns;
 	size_t bytes;
 	bool step;
+	const char *certificate, *key;
 } opt = {.events = 200, .bytes = 1300};
 
 static int epoll_fd, step_fd;
+static SSL_CTX *tls;
 static struct conn *first, **last = &first;
 static char answer[ANSWER_MAX], models[512];
 static size_t answer_n, models_n;
@@ -103,6 +112,8 @@ static void make_answers(void)
 /* The peers' socket buffers hold far more than is ever under way here: a short write is an error. */
 static bool say(const struct conn *c, const char *p, size_t n)
 {
+	if (c->tls)
+		return SSL_write(c->tls, p, (int)n) == (int)n;
 	return send(c->fd, p, n, MSG_NOSIGNAL) == (ssize_t)n;
 }
 
@@ -162,6 +173,7 @@ static void leave_queue(struct conn *gone)
 static void close_conn(struct conn *c)
 {
 	leave_queue(c);
+	SSL_free(c->tls);
 	close(c->fd);
 	free(c->in);
 	free(c);
@@ -250,7 +262,20 @@ static bool take_request(struct conn *c)
 	return serve(c, end + 4);
 }
 
-static bool on_readable(struct conn *c)
+/* As read(2); of a TLS connection's handshake, too. */
+static ssize_t read_conn(const struct conn *c, char *into, size_t room)
+{
+	if (!c->tls)
+		return read(c->fd, into, room);
+	int n = SSL_read(c->tls, into, (int)room), why = SSL_get_error(c->tls, n);
+	if (n > 0)
+		return n;
+	ERR_clear_error();
+	errno = why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE ? EAGAIN : EPROTO;
+	return why == SSL_ERROR_ZERO_RETURN ? 0 : -1;
+}
+
+static bool read_once(struct conn *c)
 {
 	if (c->n + 1 >= c->room) {
 		if (c->room >= IN_MAX)
@@ -260,13 +285,22 @@ static bool on_readable(struct conn *c)
 		if (!c->in)
 			abort();
 	}
-	ssize_t n = read(c->fd, c->in + c->n, c->room - 1 - c->n);
+	ssize_t n = read_conn(c, c->in + c->n, c->room - 1 - c->n);
 	if (n < 0 && errno == EAGAIN)
 		return true;
 	if (n <= 0)
 		return false;
 	c->n += (size_t)n;
 	return take_request(c);
+}
+
+static bool on_readable(struct conn *c)
+{
+	do {
+		if (!read_once(c))
+			return false;
+	} while (c->tls && SSL_pending(c->tls)); /* of a record that is read already no event tells */
+	return true;
 }
 
 static void on_accept(int listener)
@@ -281,6 +315,9 @@ static void on_accept(int listener)
 	}
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 	c->fd = fd;
+	c->tls = tls ? SSL_new(tls) : NULL;
+	if (c->tls && SSL_set_fd(c->tls, fd))
+		SSL_set_accept_state(c->tls);
 	epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &ev);
 }
 
@@ -305,7 +342,7 @@ static int listen_anywhere(void)
 	struct epoll_event ev = {.events = EPOLLIN};
 
 	epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	if (fd < 0 || epoll_fd < 0 || bind(fd, (struct sockaddr *)&addr, n) || listen(fd, 1024) ||
+	if (fd < 0 || epoll_fd < 0 || bind(fd, (struct sockaddr *)&addr, n) || listen(fd, SOMAXCONN) ||
 	    getsockname(fd, (struct sockaddr *)&addr, &n) || epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &ev)) {
 		perror("origin");
 		exit(1);
@@ -315,6 +352,29 @@ static int listen_anywhere(void)
 	printf("listening origin http://127.0.0.1:%u\n", ntohs(addr.sin_port));
 	fflush(stdout);
 	return fd;
+}
+
+static void start_tls(void)
+{
+	if (!opt.certificate || !opt.key)
+		return;
+	tls = SSL_CTX_new(TLS_server_method());
+	if (!tls || SSL_CTX_use_certificate_chain_file(tls, opt.certificate) != 1 ||
+	    SSL_CTX_use_PrivateKey_file(tls, opt.key, SSL_FILETYPE_PEM) != 1) {
+		fprintf(stderr, "origin: %s, %s: no certificate and key\n", opt.certificate, opt.key);
+		exit(2);
+	}
+}
+
+/* As many descriptors as there may be: a connection takes one. */
+static void raise_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
 }
 
 int main(int argc, char **argv)
@@ -329,11 +389,20 @@ int main(int argc, char **argv)
 			opt.step = value;
 		else if (!strcmp(argv[i], "--bytes") && value >= 600 && value <= ANSWER_MAX - 1024)
 			opt.bytes = value;
+		else if (!strcmp(argv[i], "--certificate"))
+			opt.certificate = argv[i + 1];
+		else if (!strcmp(argv[i], "--key"))
+			opt.key = argv[i + 1];
 		else
-			return fprintf(stderr, "origin: [--events N] [--gap-us N] [--step 0|1] [--bytes 600...]\n"), 2;
+			return fprintf(stderr, "origin: [--events N] [--gap-us N] [--step 0|1] [--bytes 600...] "
+					       "[--certificate FILE --key FILE]\n"),
+			       2;
 	}
 	prctl(PR_SET_TIMERSLACK, 1UL);
 	make_answers();
+	start_tls();
+	signal(SIGPIPE, SIG_IGN);
+	raise_limit();
 	int listener = listen_anywhere();
 	for (;;) {
 		struct epoll_event events[EVENTS_A_TURN];

@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import tempfile
@@ -19,6 +20,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(HERE)
 PATH = os.environ.get('PATH', '') + ':/usr/sbin:/sbin'  # where some distributions keep nginx and haproxy
 CFLAGS = ['-std=gnu11', '-D_GNU_SOURCE', '-O2', '-Wall', '-Wextra']
+LIBS = ['-lssl', '-lcrypto']
 
 
 class Failure(Exception):
@@ -46,13 +48,18 @@ Authorization: Bearer sk-bench-0123456789abcdef0123456789abcdef'''
 
 
 class Case:
-    """One kind of traffic. A new one is one more entry of CASES."""
+    """One kind of traffic. A new one is one more entry of CASES.
 
-    def __init__(self, what, request_bytes, answer_bytes=0, events=0, conns=32, wanted=None):
+    first_rate: of requests (events) a second, for a first look at what they cost. peers: those worth a comparison, if
+    not all. tls: on both sides. wanted: {peer: highest ratio of relais' CPU time to it}.
+    """
+
+    def __init__(self, what, request_bytes, answer_bytes=0, events=0, conns=32, first_rate=2000, tls=False, peers=None,
+                 wanted=None):
         self.what, self.request_bytes, self.answer_bytes = what, request_bytes, answer_bytes
-        self.events, self.conns = events, conns
+        self.events, self.conns, self.first_rate, self.tls = events, conns, first_rate, tls
         self.per = 'event' if events else 'request'
-        self.wanted = wanted or {}  # peer: highest ratio of relais to it
+        self.peers, self.wanted = peers, wanted or {}
 
     def body(self):
         system = {'role': 'system', 'content': 'You are a helpful assistant. Answer in short, plain sentences.'}
@@ -80,8 +87,16 @@ class Case:
 CASES = {
     'chat': Case('1.2 KB chat request, 1.3 KB answer', 1200, answer_bytes=1300,
                  wanted={'nginx': 1.0, 'haproxy': 1.0}),
-    'sse': Case('stream of 200 events, one a write', 1200, events=200, wanted={'nginx': 1.0}),
+    'body100k': Case('100 KB request, 1.3 KB answer', 100_000, answer_bytes=1300, first_rate=400, peers=['nginx'],
+                     wanted={'nginx': 1.2}),
+    'body1m': Case('1 MB request, 1.3 KB answer', 1_000_000, answer_bytes=1300, conns=16, first_rate=60,
+                   peers=['nginx'], wanted={'nginx': 1.2}),
+    'sse': Case('stream of 200 events, one a write', 1200, events=200, first_rate=4000, wanted={'nginx': 1.0}),
+    'tls': Case('1.2 KB chat request, 1.3 KB answer, TLS on both sides', 1200, answer_bytes=1300, first_rate=1000,
+                tls=True, peers=['nginx', 'haproxy'], wanted={'nginx': 1.0}),
 }
+# Of other measurements: many streams at once, each of few events far apart.
+MANY = Case('streams open at once', 1200, events=10)
 
 
 # ---- processors ----
@@ -119,8 +134,9 @@ def read_file(path):
 
 
 def resident_kib(pid):
-    for line in read_file(f'/proc/{pid}/status').split('\n'):
-        if line.startswith('VmRSS:'):
+    """What smaps_rollup says; VmRSS may be off by what each thread has not told yet."""
+    for line in read_file(f'/proc/{pid}/smaps_rollup').split('\n'):
+        if line.startswith('Rss:'):
             return int(line.split()[1])
     return 0
 
@@ -129,10 +145,19 @@ def children_of(pid):
     return [int(x) for x in read_file(f'/proc/{pid}/task/{pid}/children').split()]
 
 
-def health(port):
+def without_trust():
+    """Of a client that looks at no certificate."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def health(port, tls=False):
     """True when GET /health is answered with 200."""
     try:
         with socket.create_connection(('127.0.0.1', port), timeout=1) as s:
+            if tls:
+                s = without_trust().wrap_socket(s)
             s.sendall(b'GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n')
             return s.recv(64).startswith(b'HTTP/1.1 200')
     except OSError:
@@ -154,7 +179,7 @@ def ask(port, case):
 class Process:
     """A process of ours, pinned; remembers when it was executed."""
 
-    def __init__(self, argv, cpu, cwd, name, capture=False):
+    def __init__(self, argv, cpu, cwd, name, capture=False, env=None):
         self.name, self.log = name, os.path.join(cwd, name + '.out')
         read_end, write_end = os.pipe()
 
@@ -164,7 +189,7 @@ class Process:
         with open(self.log, 'wb') as log:
             self.popen = subprocess.Popen(argv, cwd=cwd, stdin=subprocess.DEVNULL, stderr=log,
                                           stdout=subprocess.PIPE if capture else log, preexec_fn=before_exec,
-                                          env=dict(os.environ, PATH=PATH))
+                                          env=dict(os.environ, PATH=PATH, **(env or {})))
         self.executed = struct.unpack('d', os.read(read_end, 8))[0]
         os.close(read_end)
         os.close(write_end)
@@ -194,6 +219,27 @@ VERSIONS = {'nginx': ['nginx', '-v'], 'haproxy': ['haproxy', '-v']}
 RING = 'ring log\n\tformat raw\n\tmaxlen 1024\n\tsize 33554432\n\tbacking-file @DIR@/haproxy.log'
 
 
+# HTTP/1.1 and TLS 1.3 on both sides, kept alive: what is compared is the work on records, not handshakes.
+PLAIN_SETTINGS = {'LISTEN': '127.0.0.1:@PORT@', 'NGINX_SSL': '', 'NGINX_TLS': '', 'BIND_TLS': '', 'SERVER_TLS': ''}
+TLS_SETTINGS = {
+    'LISTEN': '{address: "127.0.0.1:@PORT@", tls: {certificate: @TLS@/certificate.pem, key: @TLS@/key.pem}}',
+    'NGINX_SSL': 'ssl',
+    'NGINX_TLS': 'ssl_certificate @TLS@/certificate.pem; ssl_certificate_key @TLS@/key.pem;'
+                 ' ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache shared:bench:1m;'
+                 ' proxy_ssl_protocols TLSv1.2 TLSv1.3; proxy_ssl_session_reuse on;',
+    'BIND_TLS': 'ssl crt @TLS@/both.pem',
+    'SERVER_TLS': 'ssl verify required ca-file @TLS@/certificate.pem',
+}
+TEMPLATES = {'nginx': 'nginx.conf', 'relais': 'relais.yaml', OTHER: 'relais.yaml'}
+
+
+def fill(text, values):
+    for _ in range(2):  # a value may hold a name
+        for name, value in values.items():
+            text = text.replace(f'@{name}@', str(value))
+    return text
+
+
 def version_of(peer):
     out = subprocess.run(VERSIONS[peer], capture_output=True, text=True, env=dict(os.environ, PATH=PATH))
     return (out.stdout + out.stderr).split('\n')[0].replace('nginx version: ', '').split(' - ')[0]
@@ -209,6 +255,8 @@ def settings_of(peer, case):
         'LOG_GLOBAL': 'log ring@log local0' if logged else '',
         'LOG_DEFAULTS': 'log global\n\toption httplog' if logged else '',
         'LOG_RING': RING if logged else '',
+        'SCHEME': 'https' if case.tls else 'http',
+        **(TLS_SETTINGS if case.tls else PLAIN_SETTINGS),
     }
 
 
@@ -216,28 +264,31 @@ class Proxy:
     """A running proxy. `serving` are the processes whose time counts."""
 
     def __init__(self, rig, peer, case, origin_port, wrap=()):
-        self.peer, self.port, self.said = peer, free_port(), ''
+        self.peer, self.port, self.said, self.tls = peer, free_port(), '', case.tls
         self.dir = tempfile.mkdtemp(prefix='peer.', dir=rig.dir)
-        template = {'nginx': 'nginx.conf', 'relais': 'relais.yaml', OTHER: 'relais.yaml'}.get(peer, 'haproxy.cfg')
-        config = os.path.join(self.dir, template)
-        text = read_file(os.path.join(HERE, 'peers', template))
-        values = dict(settings_of(peer, case), PORT=self.port, ORIGIN=origin_port, ADMIN=free_port(), DIR=self.dir)
-        for _ in range(2):  # a value may hold a name
-            for name, value in values.items():
-                text = text.replace(f'@{name}@', str(value))
-        with open(config, 'w') as f:
-            f.write(text)
+        config = self.write_config(rig, case, origin_port)
         argv = {
             'nginx': ['nginx', '-p', self.dir, '-e', 'error.log', '-c', config],
             'relais': [rig.relais, 'serve', '--config', config],
             OTHER: [rig.other, 'serve', '--config', config],
         }.get(peer, ['haproxy', '-db', '-f', config])
-        self.process = rig.start([*wrap, *argv], rig.cpus[0], self.dir, template.split('.')[0])
+        # The origin's certificate signs itself: relais has it for the one it trusts.
+        trust = {'SSL_CERT_FILE': os.path.join(rig.certificate(), 'certificate.pem')} if case.tls else {}
+        self.process = rig.start([*wrap, *argv], rig.cpus[0], self.dir, 'proxy', env=trust)
         self.ready_ms = self.wait_until_ready(60 if wrap else 10)
         self.serving = children_of(self.process.pid) if peer == 'nginx' else [self.process.pid]
 
+    def write_config(self, rig, case, origin_port):
+        template = TEMPLATES.get(self.peer, 'haproxy.cfg')
+        config = os.path.join(self.dir, template)
+        values = dict(settings_of(self.peer, case), PORT=self.port, ORIGIN=origin_port, ADMIN=free_port(), DIR=self.dir,
+                      TLS=rig.certificate() if case.tls else '')
+        with open(config, 'w') as f:
+            f.write(fill(read_file(os.path.join(HERE, 'peers', template)), values))
+        return config
+
     def wait_until_ready(self, patience):
-        while not health(self.port):
+        while not health(self.port, self.tls):
             if self.process.popen.poll() is not None or time.monotonic() > self.process.executed + patience:
                 raise Failure(f'{self.peer} does not serve:\n{self.process.said()}')
             time.sleep(0.0002)
@@ -280,16 +331,45 @@ class Rig:
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def compile(self, name):
+        """Others may be doing the same: the program is put there whole."""
         source, folder = os.path.join(HERE, name + '.c'), os.path.join(self.build, 'bench')
         program = os.path.join(folder, name)
         if not os.path.exists(program) or os.path.getmtime(program) < os.path.getmtime(source):
             os.makedirs(folder, exist_ok=True)
-            subprocess.run([os.environ.get('CC', 'cc'), *CFLAGS, '-o', program, source], check=True)
+            fresh = os.path.join(self.dir, name)
+            subprocess.run([os.environ.get('CC', 'cc'), *CFLAGS, '-o', fresh, source, *LIBS], check=True)
+            shutil.copy(fresh, f'{program}.{os.getpid()}')
+            os.rename(f'{program}.{os.getpid()}', program)
         return program
 
-    def start(self, argv, cpu, cwd, name, capture=False):
+    def certificate(self):
+        """A folder with a certificate for loopback that signs itself (certificate.pem, key.pem, both.pem)."""
+        folder = os.path.join(self.dir, 'tls')
+        if not os.path.exists(folder):
+            os.mkdir(folder)
+            certificate, key = os.path.join(folder, 'certificate.pem'), os.path.join(folder, 'key.pem')
+            subprocess.run(['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1',
+                            '-nodes', '-days', '2', '-subj', '/CN=localhost',
+                            '-addext', 'subjectAltName=DNS:localhost,DNS:origin,IP:127.0.0.1',
+                            '-keyout', key, '-out', certificate], check=True, capture_output=True)
+            with open(os.path.join(folder, 'both.pem'), 'w') as f:
+                f.write(read_file(certificate) + read_file(key))
+        return folder
+
+    def lacks(self, case):
+        """Why this build of relais can't serve the case; None: it can."""
+        config = os.path.join(self.dir, 'check.yaml')
+        values = dict(settings_of('relais', case), PORT=1, ORIGIN=2, ADMIN=3, DIR=self.dir,
+                      TLS=self.certificate() if case.tls else '')
+        with open(config, 'w') as f:
+            f.write(fill(read_file(os.path.join(HERE, 'peers', 'relais.yaml')), values))
+        said = subprocess.run([self.relais, 'check', config], capture_output=True, text=True)
+        # FILE:LINE:COLUMN: what it is about
+        return None if said.returncode == 0 else 'relais refuses it: ' + said.stderr.split('\n')[0].split(': ', 1)[-1]
+
+    def start(self, argv, cpu, cwd, name, capture=False, env=None):
         try:
-            process = Process(argv, cpu, cwd, name, capture)
+            process = Process(argv, cpu, cwd, name, capture, env)
         except FileNotFoundError as e:
             raise Failure(f'{argv[0]} is not installed: tools/bootstrap bench') from e
         self.processes.append(process)
@@ -302,11 +382,14 @@ class Rig:
 
     def start_origin(self, case, gap_us=0, step=False):
         """(process, port); with step, events wait for the load's word (its option of the same name)"""
-        if self.origin_kind == 'sim' and not step:
+        if self.origin_kind == 'sim' and not step and not case.tls:
             argv = [self.relais, 'simulate', '--listen', '127.0.0.1:0', '--scenario', self.scenario(case, gap_us)]
         else:
             argv = [self.tools['origin'], '--bytes', str(case.answer_bytes or 1300), '--events', str(case.events),
                     '--gap-us', str(gap_us), '--step', str(int(step))]
+            if case.tls:
+                folder = self.certificate()
+                argv += ['--certificate', os.path.join(folder, 'certificate.pem'), '--key', os.path.join(folder, 'key.pem')]
         process = self.start(argv, self.cpus[1], self.dir, 'origin', capture=True)
         line = process.popen.stdout.readline().decode()
         if 'listening' not in line:
@@ -337,12 +420,15 @@ class Rig:
         if proxy.process in self.processes:
             self.processes.remove(proxy.process)
 
-    def load(self, case, port, watch=(), **options):
-        """Runs the load to its end; its result, a dict. Errors of any kind are the caller's to judge."""
+    def load(self, case, port, watch=(), meanwhile=None, **options):
+        """Runs the load to its end; its result, a dict. Errors of any kind are the caller's to judge.
+
+        meanwhile: called a few times a second while it runs.
+        """
         path = os.path.join(self.dir, 'request')
         with open(path, 'wb') as f:
             f.write(case.request())
-        argv = [self.tools['load'], '--port', port, '--request', path]
+        argv = [self.tools['load'], '--port', port, '--request', path, '--tls', int(case.tls)]
         if case.events:
             argv += ['--events', self.events]
         else:
@@ -352,6 +438,9 @@ class Rig:
         for pid in watch:
             argv += ['--watch', pid]
         process = self.start([str(x) for x in argv], self.cpus[2], self.dir, 'load', capture=True)
+        while meanwhile and process.popen.poll() is None:
+            meanwhile()
+            time.sleep(0.25)
         out = process.popen.stdout.read()
         process.popen.wait()
         if process.popen.returncode:

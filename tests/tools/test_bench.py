@@ -2,6 +2,8 @@
 """The benchmark's own arithmetic, requests and configs: a wrong ruler measures nothing."""
 import json
 import os
+import shutil
+import subprocess
 import sys
 from math import comb
 
@@ -9,6 +11,7 @@ import pytest
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(TOP, 'bench'))
+import report  # noqa: E402  (needs the path above)
 import rig  # noqa: E402  (needs the path above)
 import stats  # noqa: E402  (needs the path above)
 
@@ -49,17 +52,43 @@ def test_requests_are_json_of_exactly_the_size(name):
 @pytest.mark.parametrize('peer', rig.PEERS)
 @pytest.mark.parametrize('name', rig.CASES)
 def test_configs_leave_no_name_unfilled(peer, name):
-    template = {'nginx': 'nginx.conf', 'relais': 'relais.yaml'}.get(peer, 'haproxy.cfg')
+    template = rig.TEMPLATES.get(peer, 'haproxy.cfg')
     text = rig.read_file(os.path.join(rig.HERE, 'peers', template)).split('\n', 2)[2]
-    values = dict(rig.settings_of(peer, rig.CASES[name]), PORT=1, ORIGIN=2, ADMIN=3, DIR='/dir')
-    for _ in range(2):
-        for key, value in values.items():
-            text = text.replace(f'@{key}@', str(value))
+    values = dict(rig.settings_of(peer, rig.CASES[name]), PORT=1, ORIGIN=2, ADMIN=3, DIR='/dir', TLS='/tls')
+    text = rig.fill(text, values)
     assert not [word for word in text.split() if word.startswith('@') and word.endswith('@')]
 
 
 def test_committed_figures_are_there_for_every_case_of_the_gate():
+    gate = rig.read_file(os.path.join(rig.HERE, 'gate'))
     figures = json.loads(rig.read_file(os.path.join(rig.HERE, 'gate.json')))
-    assert figures['compiler']
-    for name in rig.CASES:
-        assert figures['cases'][name]['calls'] > 0 and figures['cases'][name]['instructions'] > 0
+    assert figures['compiler'] and set(figures['cases']) >= {'chat', 'sse'}
+    for name, case in figures['cases'].items():
+        assert f"'{name}': (" in gate
+        assert case['calls'] > 0 and case['instructions'] > 0
+
+
+@pytest.mark.parametrize('values, reached', [([1.04] * 10, True), ([1.06] * 10, False), ([0.9] * 4, None)])
+def test_a_ratio_is_reached_by_its_bound(values, reached):
+    row = report.ratio_row('chat', 'CPU', 'nginx', values, 1.0)
+    assert row.reached is reached and bool(row.cells()[-1])
+
+
+def test_a_limit_that_is_passed_says_by_how_much():
+    assert report.limit_row('rest', 'idle', 8, 8, 'MiB').reached
+    row = report.limit_row('rest', 'idle', 9.5, 8, 'MiB')
+    assert row.reached is False and 'NOT REACHED, by 1.5 MiB' in row.cells()
+
+
+@pytest.mark.parametrize('name', [*rig.CASES, 'streams', 'latency', 'long', 'rest'])
+def test_every_case_still_works(name, tmp_path):
+    peer = 'nginx' if shutil.which('nginx', path=rig.PATH) else 'none'
+    out = tmp_path / 'measured.json'
+    ran = subprocess.run([os.path.join(rig.HERE, 'run'), '--quick', '--case', name, '--peer', peer, '--json', out],
+                         capture_output=True, text=True, timeout=300)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert name in ran.stdout
+    measured = json.loads(out.read_text())['measured'][0]
+    assert measured['case'] == name and measured['rows'] and not measured.get('errors')
+    if name == 'streams':  # so few share what is the process's own: the figure is for 10,000
+        assert measured['peers']['relais']['kib_each'] < 20
