@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See arena.h. Chunks are 4 KiB, doubled as an arena grows up to 64 KiB; larger pieces get their own. */
+/* See arena.h. Chunks are 4 KiB, twice, then doubled as an arena grows up to 64 KiB; larger pieces get their own. */
 #include "base/arena.h"
 
 #include <assert.h>
@@ -96,7 +96,8 @@ static void *grow(struct rl_arena *arena, size_t size)
 #ifdef RL_ARENA_MALLOC
 	size_t want = size;
 #else
-	size_t want = arena->head ? arena->head->size * 2 : CHUNK_MIN;
+	/* Most requests need a little more than one chunk: the second is small, too, and one that is kept for reuse. */
+	size_t want = arena->head && arena->head->next ? arena->head->size * 2 : CHUNK_MIN;
 
 	if (want > CHUNK_MAX)
 		want = CHUNK_MAX;

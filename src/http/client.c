@@ -171,6 +171,7 @@ void rl_run_on_head(struct rl_run *run, struct rl_response_head *head, bool bodi
 	}
 	run->delivered = true;
 	run->ops->on_head(&run->call, head);
+	rl_arena_reset(&run->arena); /* the head was lent for that call only: an answer may go on for long */
 }
 
 static void deliver(struct rl_run *run, rl_str piece)

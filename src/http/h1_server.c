@@ -19,6 +19,11 @@ static void h1_init(struct rl_conn *conn)
 	conn->h1 = (struct rl_h1){.phase = RL_H1_HEAD};
 }
 
+static uint64_t h1_body_left(const struct rl_conn *conn)
+{
+	return conn->h1.phase == RL_H1_LENGTH ? conn->h1.left : 0;
+}
+
 static bool h1_idle(const struct rl_conn *conn)
 {
 	return !conn->x && conn->h1.phase == RL_H1_HEAD && !rl_conn_held(conn) && !rl_conn_queued(conn);
@@ -193,6 +198,8 @@ static void body_piece(struct rl_conn *conn, rl_str piece)
 	rl_conn_progress(conn, piece.n, conn->server->limits.body_idle_ms);
 	x->continue_due = false;
 	x->pub.bytes_in += piece.n;
+	if (x->land)
+		x->land += piece.n;
 	conn->server->ops->on_body(&x->pub, piece);
 }
 
@@ -516,5 +523,6 @@ const struct rl_server_codec rl_h1_server_codec = {
 	.write_continue = h1_write_continue,
 	.end = h1_end,
 	.abort = h1_abort,
+	.body_left = h1_body_left,
 	.idle = h1_idle,
 };

@@ -22,7 +22,8 @@
 #define OUT_MAX_BYTES (64u << 20)            /* queued by an owner that does not heed rl_exchange_full */
 #define IN_KEEP_READS 3u                     /* reads' worth that a kept input may grow to, beside a head */
 #define REFUSAL_MAX_BYTES 65536u
-#define BODY_MIN_BYTES_PER_S 256u /* a slower body runs into its time-out (slow POST) */
+#define LAND_MAX_BYTES (256u * 1024) /* of a body in one read: others wait meanwhile */
+#define BODY_MIN_BYTES_PER_S 256u    /* a slower body runs into its time-out (slow POST) */
 #define HSTS_NAME "Strict-Transport-Security"
 #define NEVER UINT64_MAX
 
@@ -286,6 +287,29 @@ void rl_exchange_start(struct rl_exchange *pub, const struct rl_response_head *h
 		x->conn->codec->write_head(x, head);
 }
 
+void rl_exchange_land(struct rl_exchange *pub, char *into)
+{
+	xchg_of(pub)->land = into;
+}
+
+void rl_exchange_forget(struct rl_exchange *pub)
+{
+	struct rl_xchg *x = xchg_of(pub);
+
+	assert(x->started);
+	x->forgets = true;
+}
+
+/* What the codec has not sent it has copied: only the held head lay in the arena. */
+static void forget(struct rl_xchg *x)
+{
+	struct rl_request_head *head = &x->pub.head;
+
+	*head = (struct rl_request_head){.method = head->method, .content_length = head->content_length};
+	rl_arena_reset(&x->pub.arena);
+	x->forgets = false;
+}
+
 void rl_exchange_write(struct rl_exchange *pub, const rl_str *parts, size_t n)
 {
 	struct rl_xchg *x = xchg_of(pub);
@@ -297,6 +321,8 @@ void rl_exchange_write(struct rl_exchange *pub, const rl_str *parts, size_t n)
 		for (size_t i = 0; i < n; i++)
 			pub->bytes_out += parts[i].n;
 	x->conn->codec->write_body(x, parts, n, false);
+	if (x->forgets && !x->held.n)
+		forget(x);
 }
 
 void rl_exchange_flush(struct rl_exchange *pub)
@@ -706,19 +732,32 @@ static void hangup(struct rl_conn *conn, enum rl_err reason)
 		rl_conn_fail(conn, reason);
 }
 
+/* Where the next read goes: the loop's scratch, or to the place of a body's next bytes, so that they are copied once. */
+static char *read_to(struct rl_conn *conn, size_t *room)
+{
+	const struct rl_xchg *x = conn->x;
+	uint64_t left = x && x->land && !x->paused && !rl_conn_held(conn) && conn->codec->body_left
+				? conn->codec->body_left(conn)
+				: 0;
+
+	*room = left && left < LAND_MAX_BYTES ? (size_t)left : left ? LAND_MAX_BYTES : RL_LOOP_SCRATCH_BYTES;
+	return left ? x->land : rl_loop_scratch(conn->server->loop);
+}
+
 static void read_some(struct rl_conn *conn)
 {
-	char *scratch = rl_loop_scratch(conn->server->loop);
 	enum rl_err err = RL_OK;
+	size_t room;
 
 	if (conn->blocked && rl_conn_held(conn)) {
 		update_want(conn);
 		return;
 	}
-	size_t n = rl_transport_read(conn->transport, scratch, RL_LOOP_SCRATCH_BYTES, &err);
+	char *into = read_to(conn, &room);
+	size_t n = rl_transport_read(conn->transport, into, room, &err);
 
 	if (n)
-		input(conn, rl_str_make(scratch, n));
+		input(conn, rl_str_make(into, n));
 	else if (err != RL_OK && err != RL_ERR_AGAIN)
 		hangup(conn, err);
 }

@@ -100,6 +100,17 @@ void rl_exchange_reply(struct rl_exchange *x, const struct rl_response_head *hea
  * delimited by close towards HTTP/1.0). The head is copied and goes out with the first write (or end, or flush).
  */
 void rl_exchange_start(struct rl_exchange *x, const struct rl_response_head *head);
+/*
+ * From within on_body: `into` has room for all of the body that is still to come, whose length is known, and it is best
+ * read to there. on_body comes as ever; a piece that lies where it belongs need not be copied. What comes in another
+ * way (kept before, HTTP/2) still lies elsewhere. The memory stays as long as the exchange, or until the body is whole.
+ */
+void rl_exchange_land(struct rl_exchange *x, char *into);
+/*
+ * The owner needs the request's head no more, nor what it has put into the arena: their memory goes with the first
+ * write, because an answer may go on for long. After rl_exchange_start.
+ */
+void rl_exchange_forget(struct rl_exchange *x);
 /* Parts are borrowed: written at once as far as the socket takes them, the rest is copied and queued. */
 void rl_exchange_write(struct rl_exchange *x, const rl_str *parts, size_t n);
 /* Sends a held head now. */

@@ -33,13 +33,18 @@ struct rl_server_codec {
 	void (*on_timeout)(struct rl_conn *conn);
 	/* Renders and keeps the head of an answer. */
 	void (*write_head)(struct rl_xchg *x, const struct rl_response_head *head);
-	/* Sends the kept head, if any, parts, and with `last` what ends the body. */
+	/*
+	 * Sends the kept head, if any, parts, and with `last` what ends the body. What is not sent at once is copied:
+	 * when x->held is empty afterwards, nothing refers to the exchange's arena any more.
+	 */
 	void (*write_body)(struct rl_xchg *x, const rl_str *parts, size_t n, bool last);
 	void (*write_continue)(struct rl_xchg *x);
 	/* The answer is complete (x still stands): on to the next request, or close. */
 	void (*end)(struct rl_xchg *x);
 	/* The answer ends abnormally after what is queued. */
 	void (*abort)(struct rl_xchg *x);
+	/* Bytes of a body that come next, with nothing between them. NULL: this codec cannot tell. */
+	uint64_t (*body_left)(const struct rl_conn *conn);
 	/* Nothing is going on: may be closed when draining. */
 	bool (*idle)(const struct rl_conn *conn);
 };
@@ -63,6 +68,8 @@ struct rl_xchg {
 	bool gone_told;    /* on_gone has been called */
 	bool continue_due; /* the client waits for a 100 */
 	bool body_done;    /* the whole request has been read */
+	char *land;        /* where the owner wants the next byte of the body; NULL: anywhere */
+	bool forgets;      /* the arena goes as soon as `held` is out */
 };
 
 enum h1_phase { RL_H1_HEAD, RL_H1_LENGTH, RL_H1_CHUNKED, RL_H1_ANSWER };

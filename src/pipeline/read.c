@@ -164,8 +164,13 @@ static enum rl_move take_known(struct rl_request *rq, rl_str piece)
 	}
 	if (piece.n > rq->body_room - rq->body.n)
 		return too_large(rq); /* cannot be: the framing counts too */
-	memcpy((char *)(uintptr_t)rq->body.p + rq->body.n, piece.p, piece.n);
+	char *place = (char *)(uintptr_t)rq->body.p + rq->body.n;
+
+	if (piece.p != place)
+		memcpy(place, piece.p, piece.n);
 	rq->body.n += piece.n;
+	if (rq->body.n < length)
+		rl_exchange_land(rq->x, place + piece.n);
 	reserve(rq, piece.n);
 	return rq->body.n < length && over_budget(rq) ? hold_back(rq) : RL_MOVE_WAIT;
 }

@@ -290,6 +290,7 @@ enum rl_move relay_run(struct rl_request *rq)
 		head.content_length = a->head.content_length;
 	rq->status = head.status;
 	rl_exchange_start(rq->x, &head);
+	rl_exchange_forget(rq->x);
 	if (a->reading == RL_READING_WHOLE) {
 		pass_on(rq, rl_buf_str(&rq->held));
 		drop_held(rq);

@@ -37,7 +37,7 @@ struct rig {
 	/* The loop's thread writes these; the client looks at them when it knows that nothing moves. */
 	atomic_uint requests, gone, drained, refused, closed, ended;
 	atomic_int reason;
-	atomic_size_t queued_max;
+	atomic_size_t queued_max, landed;
 	atomic_uint failures;
 };
 
@@ -97,11 +97,30 @@ static inline void stream_on(struct visit *v)
 	free(v);
 }
 
+/* A long answer whose request is needed no more. */
+static inline void forget(struct visit *v)
+{
+	struct rl_response_head head = {.status = 200, .content_length = -1};
+	rl_str part = RL_STR("no more of it");
+
+	rl_exchange_start(v->x, &head);
+	rl_exchange_forget(v->x);
+	assert_true(v->x->arena.used_bytes > 0 && v->x->head.path.n > 0);
+	for (unsigned i = 0; i < 2; i++) {
+		rl_exchange_write(v->x, &part, 1);
+		assert_true(v->x->arena.used_bytes == 0 && v->x->head.path.n == 0 && v->x->head.headers.n == 0);
+	}
+	atomic_fetch_add(&v->rig->ended, 1);
+	rl_exchange_end(v->x);
+	rl_buf_fini(&v->body);
+	free(v);
+}
+
 static inline void on_timer(struct rl_timer *timer)
 {
 	struct visit *v = (struct visit *)((char *)timer - offsetof(struct visit, timer));
 
-	if (rl_str_eq(v->x->head.path, RL_STR("/pause")))
+	if (rl_str_eq(v->x->head.path, RL_STR("/pause")) || rl_str_eq(v->x->head.path, RL_STR("/land")))
 		rl_exchange_resume(v->x);
 	else
 		reply(v, 200, RL_STR("late"));
@@ -143,13 +162,36 @@ static inline void on_request(struct rl_exchange *x, void *service)
 	}
 }
 
+/* Of a body that is to be read to its place at once. */
+static inline void take_landed(struct visit *v, rl_str piece)
+{
+	size_t whole = (size_t)v->x->head.content_length;
+
+	if (!v->body.n)
+		assert_non_null(rl_buf_reserve(&v->body, whole));
+	char *place = v->body.p + v->body.n;
+
+	if (piece.p == place)
+		atomic_fetch_add(&v->rig->landed, piece.n);
+	else
+		memcpy(place, piece.p, piece.n);
+	v->body.n += piece.n;
+	if (v->body.n < whole)
+		rl_exchange_land(v->x, place + piece.n);
+}
+
 static inline void on_body(struct rl_exchange *x, rl_str piece)
 {
 	struct visit *v = x->owner;
 
-	rl_buf_add(&v->body, piece);
+	bool land = rl_str_eq(x->head.path, RL_STR("/land"));
+
+	if (land)
+		take_landed(v, piece);
+	else
+		rl_buf_add(&v->body, piece);
 	assert_int_equal(x->bytes_in, v->body.n);
-	if (rl_str_eq(x->head.path, RL_STR("/pause")) && v->paused++ < 3) {
+	if ((land || rl_str_eq(x->head.path, RL_STR("/pause"))) && v->paused++ < 3) {
 		rl_exchange_pause(x);
 		rl_timer_start(v->rig->loop, &v->timer, 10);
 	}
@@ -166,6 +208,8 @@ static inline void on_body_end(struct rl_exchange *x)
 		reply(v, 200, rl_arena_dup(&x->arena, x->head.authority));
 	else if (rl_str_eq(path, RL_STR("/bye")))
 		reply(v, 200, RL_STR("bye"));
+	else if (rl_str_eq(path, RL_STR("/forget")))
+		forget(v);
 	else if (rl_str_eq(path, RL_STR("/none")))
 		reply(v, 204, RL_STR(""));
 	else

@@ -198,6 +198,25 @@ static void chunks_come_back(void **state)
 	rl_arena_thread_fini();
 }
 
+/* A long answer keeps its request's arena: what needs a little more than a chunk must not hold three times as much. */
+static void the_second_chunk_is_small_too(void **state)
+{
+	struct rl_arena arena;
+	void *pieces[4];
+
+	(void)state;
+#ifdef RL_ARENA_MALLOC
+	skip();
+#endif
+	rl_arena_init(&arena, 1 << 20);
+	for (size_t i = 0; i < 4; i++)
+		pieces[i] = rl_arena_alloc(&arena, 2048);
+	assert_ptr_equal((char *)pieces[3], (char *)pieces[2] + 2048);
+	assert_ptr_equal(arena.at, arena.end);
+	rl_arena_fini(&arena);
+	rl_arena_thread_fini();
+}
+
 static void endings_are_harmless(void **state)
 {
 	struct rl_arena zero = {0};
@@ -232,6 +251,7 @@ int main(void)
 		cmocka_unit_test(copies_end_in_nul),
 		cmocka_unit_test(printing),
 		cmocka_unit_test(chunks_come_back),
+		cmocka_unit_test(the_second_chunk_is_small_too),
 		cmocka_unit_test(endings_are_harmless),
 	};
 

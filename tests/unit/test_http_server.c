@@ -229,6 +229,21 @@ static void client_cut_answers(struct rig *rig)
 	free(a);
 }
 
+static void client_of_the_forgetful(struct rig *rig)
+{
+	char *a = ask(rig, RL_STR("GET /forget HTTP/1.1\r\nHost: a\r\n\r\n" BYE));
+
+	CHECK(rig, strstr(a, "\r\n\r\nd\r\nno more of it\r\nd\r\nno more of it\r\n0\r\n\r\nHTTP/1.1 200"));
+	CHECK(rig, strstr(a, "bye"));
+	free(a);
+}
+
+static void a_long_answer_may_forget_its_request(void **state)
+{
+	(void)state;
+	assert_int_equal(run(client_of_the_forgetful).requests, 2);
+}
+
 static void an_aborted_answer_has_no_end(void **state)
 {
 	(void)state;
@@ -472,10 +487,11 @@ static void client_big_bodies(struct rig *rig)
 
 	for (size_t i = 0; i < SIZE; i++)
 		body[i] = (char)('a' + i % 26);
-	for (unsigned i = 0; i < 2; i++) {
+	for (unsigned i = 0; i < 3; i++) {
+		static const char *const paths[] = {"/x", "/pause", "/land"};
 		int fd = dial(rig);
-		snprintf(head, sizeof head, "POST %s HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n",
-			 i ? "/pause" : "/x", SIZE);
+		snprintf(head, sizeof head, "POST %s HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n", paths[i],
+			 SIZE);
 		say(fd, rl_str_of(head));
 		say(fd, rl_str_make(body, SIZE));
 		say(fd, RL_STR(BYE));
@@ -485,12 +501,13 @@ static void client_big_bodies(struct rig *rig)
 		free(a);
 		close(fd);
 	}
+	CHECK(rig, atomic_load(&rig->landed) > 0);
 }
 
 static void big_bodies_pass_and_may_be_paused(void **state)
 {
 	(void)state;
-	assert_int_equal(run(client_big_bodies).requests, 4);
+	assert_int_equal(run(client_big_bodies).requests, 6);
 }
 
 /* ---- the end ---- */
@@ -601,6 +618,7 @@ int main(void)
 		cmocka_unit_test(requests_may_be_cut_anywhere),
 		cmocka_unit_test(answers_may_come_before_the_body),
 		cmocka_unit_test(an_aborted_answer_has_no_end),
+		cmocka_unit_test(a_long_answer_may_forget_its_request),
 		cmocka_unit_test(a_client_that_leaves_is_noticed_once),
 		cmocka_unit_test(a_client_that_left_long_ago_is_noticed),
 		cmocka_unit_test(a_quiet_end_is_no_failure),
