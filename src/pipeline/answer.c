@@ -5,6 +5,9 @@
 #include "base/clock.h"
 #include "policy/cors.h"
 
+#define OWN_FIELDS_MAX 8u /* what we add to a provider's fields, so that their array need not grow */
+#define UPSTREAM_ID_MAX 256u
+
 /* A provider's fields that a client may see, beside the media type; a name ending in '-' is a prefix. */
 static const rl_str passing[] = {
 	RL_STR_INIT("x-ratelimit-"),
@@ -35,27 +38,57 @@ static bool passes(const struct rl_header *h)
 	return false;
 }
 
+static rl_str move_text(char **at, rl_str s)
+{
+	rl_str moved = {*at, s.n};
+
+	if (s.n)
+		memcpy(*at, s.p, s.n);
+	*at += s.n;
+	return moved;
+}
+
+/* What the fields say, which belongs to the call, into one piece of memory that is large enough. */
+static enum rl_err own_text(struct rl_headers *kept, rl_str *id, char *at)
+{
+	if (!at) {
+		*id = (rl_str){NULL, 0};
+		kept->n = 0;
+		return RL_ERR_NOMEM;
+	}
+	*id = move_text(&at, *id);
+	for (uint32_t i = 0; i < kept->n; i++) {
+		struct rl_header *h = &kept->v[i];
+
+		h->name = h->field ? rl_field_name(h->field) : move_text(&at, h->name);
+		h->value = move_text(&at, h->value);
+	}
+	return RL_OK;
+}
+
 enum rl_err rl_answer_keep(struct rl_request *rq, struct rl_attempt *attempt, const struct rl_response_head *head)
 {
+	struct rl_headers *kept = &attempt->head.headers;
+	struct rl_header *v = rl_arena_alloc(&rq->arena, (head->headers.n + OWN_FIELDS_MAX) * sizeof *v);
+	size_t text = 0;
+
+	if (!v)
+		return RL_ERR_NOMEM;
 	attempt->head.status = head->status;
 	attempt->head.content_length = head->content_length;
-	attempt->head.headers = (struct rl_headers){0};
+	*kept = (struct rl_headers){.v = v, .cap = head->headers.n + OWN_FIELDS_MAX};
 	for (uint32_t i = 0; i < head->headers.n; i++) {
 		const struct rl_header *h = &head->headers.v[i];
 
-		if (h->field == RL_H_X_REQUEST_ID && h->value.n <= 256) {
-			attempt->upstream_request_id = rl_arena_dup(&rq->arena, h->value);
-			continue;
+		if (h->field == RL_H_X_REQUEST_ID && h->value.n <= UPSTREAM_ID_MAX) {
+			attempt->upstream_request_id = h->value;
+		} else if (passes(h)) {
+			v[kept->n++] = *h;
+			text += h->value.n + (h->field ? 0 : h->name.n);
 		}
-		if (!passes(h))
-			continue;
-		rl_str value = rl_arena_dup(&rq->arena, h->value);
-		rl_str name = h->field ? rl_field_name(h->field) : rl_arena_dup(&rq->arena, h->name);
-
-		if (!value.p || !name.p || rl_headers_add(&attempt->head.headers, &rq->arena, h->field, name, value))
-			return RL_ERR_NOMEM;
 	}
-	return RL_OK;
+	return own_text(kept, &attempt->upstream_request_id,
+			rl_arena_alloc(&rq->arena, text + attempt->upstream_request_id.n));
 }
 
 static enum rl_err add(struct rl_request *rq, struct rl_headers *headers, rl_str name, rl_str value)
@@ -115,12 +148,11 @@ enum rl_err rl_answer_head(struct rl_request *rq, struct rl_response_head *out)
 	const struct rl_attempt *served = rq->attempt;
 	enum rl_err err = RL_OK;
 
-	*out = (struct rl_response_head){.status = served->status, .content_length = -1};
-	for (uint32_t i = 0; i < served->head.headers.n && !err; i++) {
-		const struct rl_header *h = &served->head.headers.v[i];
-		err = rl_headers_add(&out->headers, &rq->arena, h->field, h->name, h->value);
-	}
-	if (!err && served->reading == RL_READING_STREAM) {
+	/* The provider's fields are where they were kept, and ours go behind them: there is room, and one answer. */
+	*out = (struct rl_response_head){.status = served->status,
+					 .content_length = -1,
+					 .headers = served->head.headers};
+	if (served->reading == RL_READING_STREAM) {
 		err = rl_headers_add(&out->headers, &rq->arena, RL_H_CACHE_CONTROL, rl_field_name(RL_H_CACHE_CONTROL),
 				     RL_STR("no-cache, no-transform"));
 		if (!err)
