@@ -4,6 +4,8 @@
 
 #include <stdlib.h>
 
+#include "base/clock.h"
+
 #include "policy/cors.h"
 #include "policy/origin_rule.h"
 
@@ -21,6 +23,7 @@ struct answer {
 	uint16_t status;
 	rl_str content_type;
 	rl_str allow;
+	uint64_t retry_after_s; /* 0: not said */
 	struct rl_buf body;
 };
 
@@ -108,29 +111,52 @@ static void error(struct answer *a, uint16_t status, const char *words)
 	rl_buf_add(&a->body, RL_STR("}}\n"));
 }
 
-/* The token where one is configured; without one the listener is on loopback, and web pages are refused. */
-static const char *refuses(struct rl_admin *admin, const struct rl_request_head *head, uint16_t *status)
+/* As client keys (pipeline/limit.c), from the same bucket. True: the address has guessed too often. */
+static bool guesses(struct rl_admin *admin, const struct rl_exchange *x, rl_rate_ask_f ask, struct answer *a)
 {
-	struct rl_secret token = admin->hooks->view(admin->self)->snapshot->config->server.admin_token;
+	const struct rl_admin_view *view = admin->hooks->view(admin->self);
+	const struct rl_cfg_rate *rule = &view->snapshot->config->server.rate_auth;
+	struct rl_addr client = rl_trusted_client(&view->snapshot->trusted, x->peer, &x->head.headers);
 
-	*status = 403;
+	if (rl_rate_is_free(x->peer, &client))
+		return false;
+	uint64_t wait_us = ask(view->gateway->rate, RL_RATE_AUTH, rule, rl_rate_id(&client), rl_clock_us());
+
+	a->retry_after_s = (wait_us + 999999u) / 1000000u;
+	return wait_us > 0;
+}
+
+/* The token where one is configured; without one the listener is on loopback, and web pages are refused. */
+static const char *refuses(struct rl_admin *admin, const struct rl_exchange *x, struct answer *a)
+{
+	static const char too_often[] = "Too many requests without the admin token from this address.";
+	struct rl_secret token = admin->hooks->view(admin->self)->snapshot->config->server.admin_token;
+	rl_str presented = rl_caller_bearer(rl_headers_value(&x->head.headers, RL_H_AUTHORIZATION));
+
+	a->status = 403;
 	if (!rl_secret_is_set(token))
-		return rl_open_listener_refuses(head, true, false);
-	*status = 401;
-	if (rl_caller_secret_is(token, rl_caller_bearer(rl_headers_value(&head->headers, RL_H_AUTHORIZATION))))
+		return rl_open_listener_refuses(&x->head, true, false);
+	a->status = 429;
+	if (guesses(admin, x, rl_rate_look, a))
+		return too_often;
+	if (rl_caller_secret_is(token, presented))
 		return NULL;
+	if (guesses(admin, x, rl_rate_take, a))
+		return too_often;
+	a->status = 401;
 	return "The admin token is needed: send it as 'Authorization: Bearer TOKEN'.";
 }
 
-static void answer_request(struct rl_admin *admin, const struct rl_request_head *head, struct answer *a)
+static void answer_request(struct rl_admin *admin, const struct rl_exchange *x, struct answer *a)
 {
+	const struct rl_request_head *head = &x->head;
 	enum rl_method method = head->method == RL_METHOD_HEAD ? RL_METHOD_GET : head->method;
 	const char *refusal;
 
 	for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
 		if (!rl_str_eq(routes[i].path, head->path))
 			continue;
-		if (!routes[i].open && (refusal = refuses(admin, head, &a->status))) {
+		if (!routes[i].open && (refusal = refuses(admin, x, a))) {
 			error(a, a->status, refusal);
 			return;
 		}
@@ -149,14 +175,26 @@ static void answer_request(struct rl_admin *admin, const struct rl_request_head 
 	error(a, 404, "Unknown path. The admin plane has GET /health, /ready, /metrics, /status and POST /reload.");
 }
 
+static enum rl_err add(struct rl_exchange *x, struct rl_response_head *head, rl_str name, rl_str value)
+{
+	return rl_headers_add(&head->headers, &x->arena, RL_H_OTHER, name, value);
+}
+
 static void send_answer(struct rl_exchange *x, const struct answer *a)
 {
 	struct rl_response_head head = {.status = a->status};
 	rl_str body = rl_buf_str(&a->body);
+	enum rl_err err = rl_headers_add(&head.headers, &x->arena, RL_H_CONTENT_TYPE, rl_field_name(RL_H_CONTENT_TYPE),
+					 a->content_type);
 
-	if (rl_headers_add(&head.headers, &x->arena, RL_H_CONTENT_TYPE, rl_field_name(RL_H_CONTENT_TYPE),
-			   a->content_type) ||
-	    (a->allow.n && rl_headers_add(&head.headers, &x->arena, RL_H_OTHER, RL_STR("allow"), a->allow)))
+	if (!err && a->allow.n)
+		err = add(x, &head, RL_STR("allow"), a->allow);
+	if (!err && a->retry_after_s)
+		err = add(x, &head, RL_STR("retry-after"),
+			  rl_arena_printf(&x->arena, "%llu", (unsigned long long)a->retry_after_s));
+	if (!err && a->status == 401) /* RFC 9110 §15.5.2 */
+		err = add(x, &head, RL_STR("www-authenticate"), RL_STR("Bearer realm=\"relais admin\""));
+	if (err)
 		rl_exchange_abort(x, false);
 	else
 		rl_exchange_reply(x, &head, &body, 1);
@@ -187,7 +225,7 @@ static void on_body_end(struct rl_exchange *x)
 	struct answer a = {.status = 500};
 
 	rl_buf_init(&a.body, ANSWER_BYTES_MAX);
-	answer_request(x->owner, &x->head, &a);
+	answer_request(x->owner, x, &a);
 	send_answer(x, &a);
 	rl_buf_fini(&a.body);
 }

@@ -190,7 +190,7 @@ static const struct rl_schema_row rate_auth_rows[] = {RATE_ROWS("10", "20")};
 static const struct rl_schema rate_auth_schema = {
 	.rows = rate_auth_rows,
 	.n_rows = COUNT(rate_auth_rows),
-	.doc = "Requests that may be refused with 401; beyond that keys of this address are not looked at.",
+	.doc = "Requests that may be refused with 401; beyond that its keys and tokens are not looked at.",
 };
 
 static const struct rl_schema_row rate_limit_rows[] = {
@@ -203,7 +203,7 @@ static const struct rl_schema_row rate_limit_rows[] = {
 	 .type = RL_SCHEMA_SECTION,
 	 F(rl_cfg_server, rate_auth),
 	 .child = &rate_auth_schema,
-	 .doc = "Requests that may be refused with 401; beyond that keys of this address are not looked at."},
+	 .doc = "Requests that may be refused with 401; beyond that its keys and tokens are not looked at."},
 };
 static const struct rl_schema rate_limit_schema = {
 	.rows = rate_limit_rows,

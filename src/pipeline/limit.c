@@ -13,15 +13,6 @@
 
 #include "base/clock.h"
 
-typedef uint64_t (*ask_f)(struct rl_rate *rate, enum rl_rate_kind kind, const struct rl_cfg_rate *rule, uint64_t id,
-			  uint64_t now_us);
-
-/* Only who is here and says so is local: a proxy's word about a client on its own loopback is not. */
-static bool is_free(const struct rl_request *rq)
-{
-	return rl_addr_is_loopback(rq->x->peer) && rl_addr_is_loopback(&rq->client_addr);
-}
-
 static enum rl_move too_many(struct rl_request *rq, enum rl_rate_kind kind, const struct rl_cfg_rate *rule,
 			     uint64_t wait_us)
 {
@@ -38,11 +29,12 @@ static enum rl_move too_many(struct rl_request *rq, enum rl_rate_kind kind, cons
 	return move;
 }
 
-static enum rl_move ask(struct rl_request *rq, enum rl_rate_kind kind, const struct rl_cfg_rate *rule, ask_f how)
+static enum rl_move ask(struct rl_request *rq, enum rl_rate_kind kind, const struct rl_cfg_rate *rule,
+			rl_rate_ask_f how)
 {
 	uint64_t wait_us;
 
-	if (is_free(rq))
+	if (rl_rate_is_free(rq->x->peer, &rq->client_addr))
 		return RL_MOVE_NEXT;
 	wait_us = how(rq->worker->gateway->rate, kind, rule, rl_rate_id(&rq->client_addr), rl_clock_us());
 	return wait_us ? too_many(rq, kind, rule, wait_us) : RL_MOVE_NEXT;

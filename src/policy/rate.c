@@ -75,6 +75,11 @@ void rl_rate_free(struct rl_rate *rate)
 	free(rate);
 }
 
+bool rl_rate_is_free(const struct rl_addr *peer, const struct rl_addr *client)
+{
+	return rl_addr_is_loopback(peer) && rl_addr_is_loopback(client);
+}
+
 static uint64_t big_endian(const unsigned char *p, size_t n)
 {
 	uint64_t v = 0;

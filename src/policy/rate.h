@@ -40,6 +40,14 @@ struct rl_rate;
 enum rl_err rl_rate_new(struct rl_rate **out) RL_MUST_CHECK;
 void rl_rate_free(struct rl_rate *rate); /* accepts NULL */
 
+typedef uint64_t (*rl_rate_ask_f)(struct rl_rate *rate, enum rl_rate_kind kind, const struct rl_cfg_rate *rule,
+				  uint64_t id, uint64_t now_us); /* take or look */
+
+/*
+ * Who has no limit: only who is here and says so. A proxy's word about a client on its own loopback is not enough.
+ * `peer` is who connected, `client` whom it stands for.
+ */
+bool rl_rate_is_free(const struct rl_addr *peer, const struct rl_addr *client);
 /* One bucket's name: an IPv4 address (also as ::ffff:a.b.c.d), or the /64 of an IPv6 address. Not of Unix sockets. */
 uint64_t rl_rate_id(const struct rl_addr *addr);
 /*

@@ -127,7 +127,7 @@ class Canary:
 class Siege:
     """See the module. script: what the attackers' provider does (default: a good answer to each request)."""
 
-    def __init__(self, script=GOOD, server=None, extra=None, per_second=50, prefix=(), keys=False, canary=True, **gateway):
+    def __init__(self, script=GOOD, server=None, extra=None, per_second=100, prefix=(), keys=False, canary=True, **gateway):
         self.script, self.per_second, self.with_canary = script, per_second, canary
         self.server = {'workers': 2, **(server or {})}
         self.extra, self.prefix, self.keys, self.gateway_options = extra or {}, prefix, keys, gateway

@@ -7,7 +7,7 @@ import pytest
 
 import harness
 from hostile import post as bytes_of
-from kit import config, good
+from kit import MEMORY, config, good
 from test_callers import CHAT, JSON, bearer, new_key
 
 TRUSTED = {'trusted_proxies': ['127.0.0.1/32'], 'workers': 2}
@@ -161,6 +161,50 @@ def test_guessing_keys(gateway, provider):
     metrics = relais.admin_request('GET', '/metrics').text
     refused = count(statuses, 429) + (right.status == 429)
     assert f'relais_rate_limited_total{{limit="auth"}} {refused}' in metrics
+
+
+def test_guessing_the_admin_token(gateway, provider):
+    """The same allowance guards it."""
+    token = 'the-admin-token-0123456789'
+    relais = gateway(config([provider(good())], server={**TRUSTED, 'admin_token': token,
+                                                        'rate_limit': {'auth': {'rate': 1, 'burst': 5}}}))
+    right = ('Authorization', f'Bearer {token}')
+
+    def status(address, *headers):
+        return relais.admin_request('GET', '/status', None, [forwarded(address), *headers])
+
+    with Timed() as timed:
+        replies = [status('203.0.113.1', ('Authorization', f'Bearer guess-{i}')) for i in range(40)]
+        last = status('203.0.113.1', right)
+    timed.judge(count([r.status for r in replies], 401), 40)
+    assert {r.status for r in replies} == {401, 429}
+    for reply in replies:
+        assert (reply.header('retry-after') == '1') == (reply.status == 429)
+        assert (reply.header('www-authenticate') is not None) == (reply.status == 401)
+    assert last.status == 429 or timed.most > 6
+    assert {status('203.0.113.2', right).status for _ in range(30)} == {200}
+    # Who is on loopback can always look after it.
+    assert {relais.admin_request('GET', '/status').status for _ in range(30)} == {401}
+    assert relais.admin_request('GET', '/status', None, [right]).status == 200
+    assert relais.admin_request('GET', '/health', None, [forwarded('203.0.113.1')]).status == 200
+
+
+def test_a_flood_of_addresses(gateway, provider):
+    """95: ten thousand clients that come but once take no memory, and put nobody off who is over the limit."""
+    relais = limited(gateway, provider)
+    line = b'GET /v1/models/a/m HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: %s\r\n\r\n'
+    with relais.client(within_s=60 * harness.SLOW) as client, Timed() as timed:
+        client.sock.sendall(line % b'203.0.113.1' * 20)
+        passed = count([client.read_reply().status for _ in range(20)], 200)
+        before = relais.memory_kib()
+        for batch in range(100):
+            client.sock.sendall(b''.join(line % b'2001:db8:%x:%x::1' % (batch, i) for i in range(100)))
+            assert {client.read_reply().status for _ in range(100)} == {200}
+        grown = relais.memory_kib() - before
+        client.sock.sendall(line % b'203.0.113.1' * 20)
+        passed += count([client.read_reply().status for _ in range(20)], 200)
+    timed.judge(passed, 40)
+    assert grown < 4096 * MEMORY
 
 
 def test_a_reload_changes_the_limit(gateway, provider):
