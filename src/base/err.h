@@ -24,6 +24,7 @@
 	X(CANCELLED,    "cancelled",     "given up by the one who asked")            \
 	X(DNS,          "dns",           "the name could not be resolved")           \
 	X(TLS,          "tls",           "the TLS handshake or record layer failed") \
+	X(PROXY,        "proxy",         "the proxy did not open a way")             \
 	X(PROTOCOL,     "protocol",      "the peer broke the protocol")              \
 	X(UNSUPPORTED,  "unsupported",   "not supported")                            \
 	X(DUPLICATE,    "duplicate",     "given twice")                              \

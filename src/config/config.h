@@ -122,6 +122,7 @@ struct rl_cfg_provider {
 	rl_str *models; /* ids known without asking the provider */
 	size_t n_models;
 	rl_str ca_file;                        /* instead of the system's */
+	struct rl_secret proxy;                /* address with credentials, or "none"; unset: the environment decides */
 	rl_str client_certificate, client_key; /* PEM files; both or none */
 	bool stream_usage;                     /* ask streams for usage (default yes) */
 	struct rl_cfg_timeouts timeouts;

@@ -615,6 +615,13 @@ static const struct rl_schema_row provider_rows[] = {
 	 .max = 4096,
 	 .doc = "PEM file of the authorities to trust for this provider, instead of the system's. Read again on "
 		"reload."},
+	{.key = "proxy",
+	 .type = RL_SCHEMA_SECRET,
+	 F(rl_cfg_provider, proxy),
+	 .example = "\"http://proxy.example:3128\"",
+	 .doc = "HTTP proxy that leads to it, `http://[user:password@]host[:port]`, or `none`. Not written: what "
+		"`HTTPS_PROXY` or `HTTP_PROXY` (by the scheme of `base_url`) and `NO_PROXY` say, except for a provider "
+		"that is `local` or on this machine."},
 	{.key = "client_certificate",
 	 .type = RL_SCHEMA_STRING,
 	 F(rl_cfg_provider, client_certificate),

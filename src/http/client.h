@@ -18,6 +18,7 @@
 
 #include <stdatomic.h>
 
+#include "base/secret.h"
 #include "loop/dns.h"
 #include "loop/loop.h"
 #include "http/head.h"
@@ -29,12 +30,15 @@ struct rl_origin_spec {
 	bool https;
 	rl_str host; /* name or literal, no brackets */
 	uint16_t port;
-	rl_str unix_path;              /* of a Unix socket to connect to; host and port then only go into Host */
-	struct rl_tls_client_spec tls; /* where https */
-	uint32_t max_connections;      /* 0: unlimited; whole process */
-	uint32_t max_idle;             /* whole process */
-	uint64_t idle_ms;              /* how long an idle connection is kept, 60 s */
-	bool http2;                    /* over TLS where the other side takes it (ALPN), else by prior knowledge */
+	rl_str unix_path;  /* of a Unix socket to connect to; host and port then only go into Host */
+	rl_str proxy_host; /* an HTTP proxy that leads there by CONNECT; empty: none */
+	uint16_t proxy_port;
+	struct rl_secret proxy_credentials; /* "user:password", or unset */
+	struct rl_tls_client_spec tls;      /* where https */
+	uint32_t max_connections;           /* 0: unlimited; whole process */
+	uint32_t max_idle;                  /* whole process */
+	uint64_t idle_ms;                   /* how long an idle connection is kept, 60 s */
+	bool http2;                         /* over TLS where the other side takes it (ALPN), else by prior knowledge */
 };
 /* One reference to the caller; *why on failure (TLS). Text is copied. */
 enum rl_err rl_origin_new(const struct rl_origin_spec *spec, struct rl_origin **out, const char **why) RL_MUST_CHECK;

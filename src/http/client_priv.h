@@ -239,8 +239,10 @@ struct rl_origin {
 	bool https, http2;
 	uint16_t port;
 	rl_str host;
-	rl_str dial;      /* what is resolved and connected to: the host, or "unix:/path" */
-	rl_str authority; /* as Host needs it: port where not the scheme's, IPv6 in brackets */
+	rl_str dial; /* what is resolved and connected to: the host, "unix:/path", or the proxy's host */
+	uint16_t dial_port;
+	struct rl_buf tunnel; /* what is asked of the proxy, a secret; empty: there is none */
+	rl_str authority;     /* as Host needs it: port where not the scheme's, IPv6 in brackets */
 	struct rl_tls_client *tls;
 	struct rl_tls_shared *tls_shared;
 	struct rl_tls_sessions *tls_sessions;

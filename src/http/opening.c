@@ -140,7 +140,8 @@ static void connect_to(struct rl_opening *opening)
 						   .n_addrs = opening->query.n_addrs,
 						   .tls = origin->tls,
 						   .host = origin->host,
-						   .sessions = origin->tls_sessions};
+						   .sessions = origin->tls_sessions,
+						   .tunnel = rl_secret_make(rl_buf_str(&origin->tunnel))};
 	enum rl_err err = rl_transport_connect(place->pool->loop, &target, on_event, conn, &conn->transport);
 
 	if (err != RL_OK) {
@@ -174,7 +175,7 @@ static void resolve(struct rl_opening *opening)
 	struct rl_place *place = opening->run->place;
 
 	assert(opening->has_slot);
-	rl_dns_start(place->pool->loop, &opening->query, place->origin->dial, place->origin->port, on_resolved);
+	rl_dns_start(place->pool->loop, &opening->query, place->origin->dial, place->origin->dial_port, on_resolved);
 }
 
 /* ---- the slot ---- */

@@ -16,10 +16,12 @@
 #include <stdlib.h>
 
 #include "http/client_priv.h"
+#include "net/tunnel.h"
 
 /* ---- TLS contexts, one for each trust store and identity in use ---- */
 
 #define TLS_KEY_BYTES_MAX 65536u
+#define TUNNEL_BYTES_MAX 8192u
 
 struct rl_tls_shared {
 	struct rl_tls_shared *next;
@@ -134,13 +136,52 @@ static void write_names(struct rl_origin *origin, const struct rl_origin_spec *s
 		snprintf(port, sizeof port, ":%u", (unsigned)origin->port);
 	origin->host = put(&at, end, "%.*s", RL_STR_ARG(spec->host));
 	origin->authority = put(&at, end, "%s%.*s%s%s", v6 ? "[" : "", RL_STR_ARG(spec->host), v6 ? "]" : "", port);
-	origin->dial = spec->unix_path.n ? put(&at, end, "unix:%.*s", RL_STR_ARG(spec->unix_path)) : origin->host;
+	origin->dial = origin->host;
+	origin->dial_port = origin->port;
+	if (spec->unix_path.n)
+		origin->dial = put(&at, end, "unix:%.*s", RL_STR_ARG(spec->unix_path));
+	if (spec->proxy_host.n) {
+		origin->dial = put(&at, end, "%.*s", RL_STR_ARG(spec->proxy_host));
+		origin->dial_port = spec->proxy_port;
+	}
+}
+
+/* What connections to it need: TLS, the proxy's request. On failure drop_ways cleans up. */
+static enum rl_err make_ways(struct rl_origin *origin, const struct rl_origin_spec *spec, const char **why)
+{
+	struct rl_tls_client_spec tls = spec->tls;
+	enum rl_err err = RL_OK;
+
+	if (spec->http2)
+		tls.alpn = RL_STR("\x02h2\x08http/1.1");
+
+	rl_buf_init(&origin->tunnel, TUNNEL_BYTES_MAX);
+	if (spec->proxy_host.n)
+		err = rl_tunnel_request(spec->host, spec->port, spec->proxy_credentials, &origin->tunnel);
+	if (err != RL_OK)
+		*why = rl_err_text(err);
+	if (err != RL_OK || !spec->https)
+		return err;
+	err = rl_tls_sessions_new(&origin->tls_sessions);
+	if (err == RL_OK)
+		err = tls_get(&tls, &origin->tls_shared, why);
+	if (err == RL_OK)
+		origin->tls = origin->tls_shared->tls;
+	return err;
+}
+
+static void drop_ways(struct rl_origin *origin)
+{
+	tls_put(origin->tls_shared);
+	rl_tls_sessions_unref(origin->tls_sessions);
+	rl_buf_fini(&origin->tunnel);
 }
 
 enum rl_err rl_origin_new(const struct rl_origin_spec *spec, struct rl_origin **out, const char **why)
 {
 	assert(spec->host.n > 0 && spec->host.n <= 255 && spec->port > 0);
-	size_t room = 2 * spec->host.n + spec->unix_path.n + sizeof "[]:65535unix:";
+	assert(spec->unix_path.n == 0 || spec->proxy_host.n == 0);
+	size_t room = 2 * spec->host.n + spec->unix_path.n + spec->proxy_host.n + sizeof "[]:65535unix:";
 	struct rl_origin *origin = calloc(1, sizeof *origin + room);
 
 	*why = rl_err_text(RL_ERR_NOMEM);
@@ -152,20 +193,12 @@ enum rl_err rl_origin_new(const struct rl_origin_spec *spec, struct rl_origin **
 	origin->max_connections = spec->max_connections;
 	origin->max_idle = spec->max_idle;
 	origin->idle_ms = spec->idle_ms;
-	if (spec->https) {
-		enum rl_err err = rl_tls_sessions_new(&origin->tls_sessions);
-		struct rl_tls_client_spec tls = spec->tls;
+	enum rl_err err = make_ways(origin, spec, why);
 
-		if (spec->http2)
-			tls.alpn = RL_STR("\x02h2\x08http/1.1");
-		if (err == RL_OK)
-			err = tls_get(&tls, &origin->tls_shared, why);
-		if (err != RL_OK) {
-			rl_tls_sessions_unref(origin->tls_sessions);
-			free(origin);
-			return err;
-		}
-		origin->tls = origin->tls_shared->tls;
+	if (err != RL_OK) {
+		drop_ways(origin);
+		free(origin);
+		return err;
 	}
 	write_names(origin, spec, room);
 	atomic_init(&origin->refs, 1);
@@ -189,8 +222,7 @@ void rl_origin_drop(struct rl_origin *origin)
 		return;
 	assert(!origin->first && !origin->places);
 	assert(atomic_load(&origin->connections) == 0);
-	tls_put(origin->tls_shared);
-	rl_tls_sessions_unref(origin->tls_sessions);
+	drop_ways(origin);
 	pthread_mutex_destroy(&origin->lock);
 	free(origin);
 }

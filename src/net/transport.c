@@ -220,6 +220,8 @@ enum rl_err rl_transport_connect(struct rl_loop *loop, const struct rl_transport
 	t->state = RL_TRANSPORT_CONNECTING;
 	if (target->tls)
 		err = rl_tls_attach_client(t, target);
+	if (!err && rl_secret_is_set(target->tunnel))
+		err = rl_tunnel_attach(t, target->tunnel);
 	if (!err)
 		err = rl_dial_start(t, target->addrs, target->n_addrs);
 	if (err) {

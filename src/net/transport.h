@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A connection's filter stack: a socket at the bottom, TLS above it where asked,
- * behind one vtable. A transport moves bytes and reports events; it knows no
+ * A connection's filter stack: a socket at the bottom, a way through a proxy and
+ * TLS above it where asked, behind one vtable. A transport moves bytes and reports events; it knows no
  * protocol. It belongs to one loop. Reads and writes go straight to the
  * descriptor (TLS by SSL_set_fd): there is no buffer here but OpenSSL's own.
  *
@@ -14,6 +14,7 @@
 
 #include <sys/uio.h>
 
+#include "base/secret.h"
 #include "loop/dns.h"
 #include "loop/loop.h"
 #include "net/tls.h"
@@ -30,6 +31,8 @@ struct rl_transport_target {
 	struct rl_tls_client *tls;        /* NULL: no TLS */
 	rl_str host;                      /* whom the certificate must be for */
 	struct rl_tls_sessions *sessions; /* of this host with this `tls`; NULL: none are kept */
+	struct rl_secret
+		tunnel; /* where `addrs` are a proxy's: what to ask of it (net/tunnel.h); unset: they are not */
 };
 
 /* Connects to the first address that answers, one after the other with a head start of 250 ms each (RFC 8305);

@@ -33,6 +33,7 @@ enum rl_transport_state {
 };
 
 struct rl_dial;
+struct rl_tunnel;
 struct ssl_st;
 
 struct rl_transport {
@@ -42,6 +43,7 @@ struct rl_transport {
 	void *owner;
 	struct rl_poll *poll;
 	struct rl_dial *dial;             /* while connecting */
+	struct rl_tunnel *tunnel;         /* until the proxy has opened the way */
 	struct ssl_st *ssl;               /* of the TLS filter */
 	struct rl_tls_sessions *sessions; /* of the TLS filter; NULL: none are kept */
 	uint64_t checked_ms; /* when the peer's certificate was checked, for this session or the one it goes on from */
@@ -76,6 +78,9 @@ void rl_transport_connected(struct rl_transport *t, int fd, struct rl_poll *poll
 /* dial.c: starts connecting; ends in rl_transport_connected or rl_transport_fail, never inside this call. */
 enum rl_err rl_dial_start(struct rl_transport *t, const struct rl_addr *addrs, unsigned n_addrs) RL_MUST_CHECK;
 void rl_dial_cancel(struct rl_dial *dial); /* accepts NULL */
+
+/* tunnel.c: puts the way through a proxy below the filter that is there. */
+enum rl_err rl_tunnel_attach(struct rl_transport *t, struct rl_secret request) RL_MUST_CHECK;
 
 /* tls.c: puts the TLS filter on a transport. */
 enum rl_err rl_tls_attach_client(struct rl_transport *t, const struct rl_transport_target *target) RL_MUST_CHECK;

@@ -2,6 +2,7 @@
 /* See live.h. One mutex guards the maps; entries themselves carry atomics or locks of their own. */
 #include "provider/live.h"
 
+#include <openssl/evp.h>
 #include <stdlib.h>
 
 #define LIVE_BYTES_MAX (64u << 20) /* identities of everything ever configured in this process */
@@ -142,11 +143,27 @@ struct rl_slot_live *rl_live_slot(struct rl_live *live, rl_str alias, rl_str pro
 	return get_joined(live, &live->slots, (rl_str[]){alias, provider, model}, 3, sizeof(struct rl_slot_live));
 }
 
+/* Keys live long, and need not hold a password. */
+static void add_digest(struct rl_buf *key, struct rl_secret secret)
+{
+	rl_str text = rl_secret_reveal(secret);
+	unsigned char digest[EVP_MAX_MD_SIZE];
+	unsigned n = 0;
+
+	if (text.n == 0)
+		return;
+	if (EVP_Digest(text.p, text.n, digest, &n, EVP_sha256(), NULL) != 1)
+		key->failed = true;
+	rl_buf_add(key, rl_str_make(digest, n));
+}
+
 static void origin_key(struct rl_buf *key, const struct rl_origin_spec *spec)
 {
 	rl_buf_printf(key, "%d\n%d\n%.*s\n%u\n%.*s\n%u\n%u\n%llu\n", spec->https, spec->http2, RL_STR_ARG(spec->host),
 		      spec->port, RL_STR_ARG(spec->unix_path), spec->max_connections, spec->max_idle,
 		      (unsigned long long)spec->idle_ms);
+	rl_buf_printf(key, "%.*s\n%u\n", RL_STR_ARG(spec->proxy_host), spec->proxy_port);
+	add_digest(key, spec->proxy_credentials);
 	if (spec->https)
 		rl_tls_client_key(&spec->tls, key);
 }

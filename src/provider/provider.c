@@ -3,6 +3,7 @@
 #include "provider/provider.h"
 
 #include "provider/preset.h"
+#include "provider/proxy.h"
 #include "version.h"
 
 #define ORIGIN_IDLE_MS 60000u
@@ -243,11 +244,20 @@ static enum rl_err connect_origin(struct rl_provider *p, const struct rl_provide
 		if (path.n && !(p->paths[op] = join3(env->arena, url.path, path, RL_STR(""))).p)
 			return RL_ERR_NOMEM;
 	}
+	struct rl_proxy_env environment = rl_proxy_env_read();
+	struct rl_proxy proxy;
+
+	err = rl_proxy_choose(s->proxy, &environment, &url, s->local, env->arena, &proxy, why);
+	if (err)
+		return err;
 	struct rl_origin_spec spec = {
 		.https = url.https,
 		.host = url.host,
 		.port = url.port,
 		.unix_path = url.unix_path,
+		.proxy_host = proxy.host,
+		.proxy_port = proxy.port,
+		.proxy_credentials = proxy.credentials,
 		.tls = {.ca_file = s->ca_file, .certificate_file = s->client_certificate, .key_file = s->client_key},
 		.max_connections = s->max_connections,
 		.max_idle = s->max_idle_connections,

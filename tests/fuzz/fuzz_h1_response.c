@@ -14,6 +14,7 @@
 #include "base/arena.h"
 #include "http/client.h"
 #include "net/transport.h"
+#include "net/tunnel.h"
 
 #define CHECK(condition)          \
 	do {                      \
@@ -179,6 +180,12 @@ enum rl_err rl_tls_sessions_new(struct rl_tls_sessions **out)
 void rl_tls_sessions_unref(struct rl_tls_sessions *sessions)
 {
 	CHECK(!sessions);
+}
+
+enum rl_err rl_tunnel_request(rl_str host, uint16_t port, struct rl_secret credentials, struct rl_buf *out)
+{
+	(void)host, (void)port, (void)credentials, (void)out;
+	return RL_ERR_UNSUPPORTED;
 }
 
 void rl_tls_client_free(struct rl_tls_client *tls)

@@ -208,6 +208,7 @@ static const char full[] =
 	"      remove: [user]\n"
 	"    models: [m1, 4.1]\n"
 	"    ca_file: /ca.pem\n"
+	"    proxy: http://u:p@proxy.test:3128\n"
 	"    client_certificate: /us.pem\n"
 	"    client_key: /us.key\n"
 	"    stream_usage: false\n"
@@ -254,6 +255,7 @@ static void check_full_provider(const struct rl_cfg_provider *p)
 	assert_str(p->body_remove[0], "user");
 	assert_str(p->models[1], "4.1");
 	assert_str(p->ca_file, "/ca.pem");
+	assert_str(rl_secret_reveal(p->proxy), "http://u:p@proxy.test:3128");
 	assert_str(p->client_certificate, "/us.pem");
 	assert_str(p->client_key, "/us.key");
 	assert_int_equal(p->timeouts.connect_ms, 1000);
@@ -304,7 +306,7 @@ static void test_everything(void **state)
 	assert_int_equal(c->models[0].n_targets, 2);
 	assert_int_equal(c->models[0].targets[0].weight, 9);
 	assert_str(c->models[0].targets[1].model, "meta/llama:7b");
-	assert_int_equal(c->models[0].targets[1].line, 46);
+	assert_int_equal(c->models[0].targets[1].line, 47);
 	assert_int_equal(c->models[0].targets[1].column, 9);
 	assert_int_equal(c->models[0].timeouts.deadline_ms, 90000);
 	assert_int_equal(c->models[0].timeouts.connect_ms, 0);

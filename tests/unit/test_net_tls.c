@@ -285,7 +285,8 @@ static int teardown(void **state)
 
 static void dial(const char *host)
 {
-	const struct rl_transport_target target = {&n.addr, 1, n.client, rl_str_of(host), n.sessions};
+	const struct rl_transport_target target = {
+		.addrs = &n.addr, .n_addrs = 1, .tls = n.client, .host = rl_str_of(host), .sessions = n.sessions};
 
 	assert_int_equal(rl_transport_connect(n.loop, &target, on_event, &n.a, &n.a.t), RL_OK);
 }
