@@ -243,6 +243,23 @@ static void check_tls(struct rl_schema_cx *cx, struct rl_cfg_server *server)
 		rl_schema_warn(cx, "tls", "no listener uses it: write `tls: true` at one");
 }
 
+/* A key that names a provider: there must be one of that name. */
+static void check_provider_name(struct rl_schema_cx *cx, const char *key, rl_str name)
+{
+	const struct rl_config *config = rl_schema_root(cx);
+
+	if (!name.n)
+		return;
+	for (size_t i = 0; i < config->n_providers; i++)
+		if (rl_str_eq(name, config->providers[i].name))
+			return;
+	rl_str *names = rl_schema_alloc(cx, config->n_providers + 1, sizeof *names);
+
+	for (size_t i = 0; names && i < config->n_providers; i++)
+		names[i] = config->providers[i].name;
+	rl_schema_fail_unknown(cx, key, "provider", names, names ? config->n_providers : 0);
+}
+
 void rl_check_server(struct rl_schema_cx *cx, void *object)
 {
 	struct rl_cfg_server *server = object;
@@ -252,6 +269,7 @@ void rl_check_server(struct rl_schema_cx *cx, void *object)
 	check_open(cx, server, config->n_clients);
 	check_cors(cx, server, config->n_clients);
 	check_tls(cx, server);
+	check_provider_name(cx, "passthrough_provider", server->passthrough_provider);
 	if (server->auth == RL_CFG_AUTH_KEYS && !config->n_clients)
 		rl_schema_fail(cx, "auth", "'keys' needs at least one client under clients");
 	if (server->auth == RL_CFG_AUTH_NONE && config->n_clients)
@@ -356,18 +374,8 @@ void rl_check_provider(struct rl_schema_cx *cx, void *object)
 void rl_check_target(struct rl_schema_cx *cx, void *object)
 {
 	const struct rl_cfg_target *target = object;
-	const struct rl_config *config = rl_schema_root(cx);
 
-	if (!target->provider.n)
-		return;
-	for (size_t i = 0; i < config->n_providers; i++)
-		if (rl_str_eq(target->provider, config->providers[i].name))
-			return;
-	rl_str *names = rl_schema_alloc(cx, config->n_providers + 1, sizeof *names);
-
-	for (size_t i = 0; names && i < config->n_providers; i++)
-		names[i] = config->providers[i].name;
-	rl_schema_fail_unknown(cx, "provider", "provider", names, names ? config->n_providers : 0);
+	check_provider_name(cx, "provider", target->provider);
 }
 
 void rl_check_model(struct rl_schema_cx *cx, void *object)

@@ -61,6 +61,7 @@ struct rl_cfg_server {
 	uint64_t max_body_bytes;
 	uint64_t memory_limit_bytes; /* of the process; 0 = what machine and control groups allow */
 	uint64_t body_memory_bytes;  /* budget of all request bodies held; 0 = a quarter of memory_limit_bytes */
+	rl_str passthrough_provider; /* of requests that name neither a model nor a provider; empty: they are refused */
 	enum rl_cfg_auth auth;
 	struct rl_secret admin_token;
 	rl_str *trusted_proxies; /* CIDRs, checked */
@@ -154,6 +155,7 @@ struct rl_cfg_client { /* clients: { name: { key: "sha256:<64 hex>", models: [..
 	unsigned char key_sha256[32];
 	rl_str *models; /* names it may ask for; none listed = all */
 	size_t n_models;
+	bool passthrough; /* it may use routes without a model although `models` restricts it */
 	unsigned line, column;
 };
 

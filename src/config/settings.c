@@ -286,6 +286,14 @@ static const struct rl_schema_row server_rows[] = {
 	 .min = MIB,
 	 .max = 1024 * GIB,
 	 .doc = "Memory for all request bodies held at one time. `auto`: a quarter of `memory_limit`."},
+	{.key = "passthrough_provider",
+	 .type = RL_SCHEMA_STRING,
+	 F(rl_cfg_server, passthrough_provider),
+	 .flags = RL_SCHEMA_ASIDE,
+	 .min = 1,
+	 .example = "openai",
+	 .doc = "Provider of requests that name no model (`/v1/files`, `/v1/batches`, `/v1/assistants` ...) and carry no "
+		"`x-relais-provider` header; without it they are answered with 400."},
 	{.key = "auth",
 	 .type = RL_SCHEMA_ENUM,
 	 F(rl_cfg_server, auth),
@@ -772,6 +780,12 @@ static const struct rl_schema_row client_rows[] = {
 	 MANY(rl_cfg_client, models),
 	 .max = 1000,
 	 .doc = "Model names that it may ask for; none listed: all."},
+	{.key = "passthrough",
+	 .type = RL_SCHEMA_BOOL,
+	 F(rl_cfg_client, passthrough),
+	 .initial = "false",
+	 .doc = "Whether a client that `models` restricts may also use the routes without a model (`/v1/files`, "
+		"`/v1/batches`, `/v1/assistants` ...), where no model's name is checked. Others may always."},
 };
 static const struct rl_schema client_schema = {
 	.size = sizeof(struct rl_cfg_client),

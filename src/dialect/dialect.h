@@ -31,7 +31,12 @@
 	X(CHAT, "chat")             \
 	X(COMPLETION, "completion") \
 	X(EMBEDDING, "embedding")   \
-	X(MODELS, "models")
+	X(MODELS, "models")         \
+	X(MODERATION, "moderation") \
+	X(IMAGE, "image")           \
+	X(SPEECH, "speech")         \
+	X(RESPONSE, "response")     \
+	X(PASS, "passthrough")
 
 enum rl_operation {
 #define X(id, name) RL_OP_##id,
@@ -43,8 +48,9 @@ const char *rl_operation_name(enum rl_operation op);
 
 /* What the gateway reads of a request body before it knows where it goes. */
 struct rl_envelope {
-	rl_str model; /* unescaped */
+	rl_str model; /* unescaped; empty where the operation may go without (then model_span is absent) */
 	bool stream;
+	bool stateful;    /* builds on what a provider keeps: no other one can answer it, and it is not sent twice */
 	bool usage_asked; /* the client itself asked for usage in the stream */
 	struct rl_json_span model_span, stream_options_span;
 };
@@ -85,7 +91,7 @@ struct rl_dialect {
 	rl_str name;
 
 	/* --- the border --- */
-	/* Path below base_url for an operation ("/chat/completions"); empty if it has none. */
+	/* Path below base_url for an operation ("/chat/completions"); empty if it has none. PASS: what precedes the rest. */
 	rl_str (*path)(enum rl_operation op);
 	/* Checks and reads a request body. On failure *fault (status 400, text in arena) says what and where. */
 	enum rl_err (*read_envelope)(enum rl_operation op, rl_str body, struct rl_arena *arena, struct rl_envelope *out,

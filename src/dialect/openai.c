@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The front of the OpenAI dialect (Chat Completions, Completions, Embeddings,
- * Models): paths, errors and model lists, and the vtable that names the rest.
+ * The front of the OpenAI dialect: paths, errors and model lists, and the vtable
+ * that names the rest.
  */
 #include "dialect/openai_priv.h"
 
@@ -20,6 +20,16 @@ static rl_str path(enum rl_operation op)
 		return RL_STR("/embeddings");
 	case RL_OP_MODELS:
 		return RL_STR("/models");
+	case RL_OP_MODERATION:
+		return RL_STR("/moderations");
+	case RL_OP_IMAGE:
+		return RL_STR("/images/generations");
+	case RL_OP_SPEECH:
+		return RL_STR("/audio/speech");
+	case RL_OP_RESPONSE:
+		return RL_STR("/responses");
+	case RL_OP_PASS:
+		return RL_STR("/");
 	case RL_OP_NONE:
 	case RL_OP_COUNT:
 		break;

@@ -46,6 +46,26 @@ static const rl_str policy_keys[K_COUNT] = {
 	[K_FUNCTIONS] = RL_STR_INIT("functions"),
 };
 
+/* What a request of each operation must be about, and whether it may leave the choice of the model to the provider. */
+#define IS(type) (1u << RL_JSON_##type)
+static const struct {
+	enum policy_key about; /* K_COUNT: nothing is asked for */
+	unsigned types;        /* that it may have */
+	const char *wanted;
+	bool needs_model;
+} rules[RL_OP_COUNT] = {
+	[RL_OP_NONE] = {K_COUNT, 0, "", false},
+	[RL_OP_CHAT] = {K_MESSAGES, IS(ARRAY), "an array", true},
+	[RL_OP_COMPLETION] = {K_PROMPT, IS(ARRAY) | IS(STRING) | IS(NULL), "a string or an array", true},
+	[RL_OP_EMBEDDING] = {K_INPUT, IS(ARRAY) | IS(STRING), "a string or an array", true},
+	[RL_OP_MODELS] = {K_COUNT, 0, "", false},
+	[RL_OP_MODERATION] = {K_INPUT, IS(ARRAY) | IS(STRING), "a string or an array", false},
+	[RL_OP_IMAGE] = {K_PROMPT, IS(STRING), "a string", false},
+	[RL_OP_SPEECH] = {K_INPUT, IS(STRING), "a string", true},
+	[RL_OP_RESPONSE] = {K_INPUT, IS(ARRAY) | IS(STRING) | IS(NULL) | IS(NONE), "a string or an array", false},
+	[RL_OP_PASS] = {K_COUNT, 0, "", false},
+};
+
 static const rl_str include_usage_key = RL_STR_INIT("include_usage");
 
 /* A 400; `message` may have p == NULL when the arena was full. */
@@ -106,13 +126,13 @@ static enum rl_err wrong_type(struct rl_arena *arena, struct rl_fault *fault, rl
 				      wanted, rl_json_type_name(is)));
 }
 
-static enum rl_err read_model(rl_str body, const struct rl_json_span *span, struct rl_arena *arena,
-			      struct rl_envelope *out, struct rl_fault *fault)
+static enum rl_err read_model(enum rl_operation op, rl_str body, const struct rl_json_span *span,
+			      struct rl_arena *arena, struct rl_envelope *out, struct rl_fault *fault)
 {
 	rl_str key = policy_keys[K_MODEL];
 
 	if (span->type == RL_JSON_NONE || span->type == RL_JSON_NULL)
-		return missing(arena, fault, key);
+		return rules[op].needs_model ? missing(arena, fault, key) : RL_OK;
 	if (span->type != RL_JSON_STRING)
 		return wrong_type(arena, fault, key, "a string", span->type);
 	enum rl_err err = rl_json_unescape(rl_json_span_text(body, span), arena, &out->model);
@@ -134,15 +154,17 @@ static enum rl_err read_model(rl_str body, const struct rl_json_span *span, stru
 static enum rl_err check_content(enum rl_operation op, const struct rl_json_span *spans, struct rl_arena *arena,
 				 struct rl_fault *fault)
 {
-	enum policy_key key = op == RL_OP_CHAT ? K_MESSAGES : op == RL_OP_COMPLETION ? K_PROMPT : K_INPUT;
+	enum policy_key key = rules[op].about;
+
+	if (key == K_COUNT)
+		return RL_OK;
 	enum rl_json_type is = spans[key].type;
 
+	if (rules[op].types & (1u << is))
+		return RL_OK;
 	if (is == RL_JSON_NONE)
 		return missing(arena, fault, policy_keys[key]);
-	if (is == RL_JSON_ARRAY || (is == RL_JSON_STRING && key != K_MESSAGES) ||
-	    (is == RL_JSON_NULL && key == K_PROMPT))
-		return RL_OK;
-	return wrong_type(arena, fault, policy_keys[key], key == K_MESSAGES ? "an array" : "a string or an array", is);
+	return wrong_type(arena, fault, policy_keys[key], rules[op].wanted, is);
 }
 
 static enum rl_err read_stream(rl_str body, const struct rl_json_span *spans, struct rl_arena *arena,
@@ -171,7 +193,7 @@ enum rl_err rl_openai_read_envelope(enum rl_operation op, rl_str body, struct rl
 	struct rl_json_span spans[K_COUNT];
 	struct rl_json_error error;
 
-	assert(op == RL_OP_CHAT || op == RL_OP_COMPLETION || op == RL_OP_EMBEDDING);
+	assert(op != RL_OP_NONE && op != RL_OP_MODELS);
 	*out = (struct rl_envelope){.stream = false};
 	enum rl_err err = rl_json_scan(body, policy_keys, K_COUNT, RL_JSON_STRICT_KEYS, spans, &error);
 
@@ -182,11 +204,14 @@ enum rl_err rl_openai_read_envelope(enum rl_operation op, rl_str body, struct rl
 	if (rl_json_type_of(body) != RL_JSON_OBJECT)
 		return refuse(fault, rl_str_make(NULL, 0), "invalid_type",
 			      RL_STR("The request body must be a JSON object."));
-	err = read_model(body, &spans[K_MODEL], arena, out, fault);
+	if (op != RL_OP_PASS) /* there it is one word of many, and nothing is decided by it */
+		err = read_model(op, body, &spans[K_MODEL], arena, out, fault);
 	if (!err)
 		err = check_content(op, spans, arena, fault);
 	if (!err)
 		err = read_stream(body, spans, arena, out, fault);
+	if (op == RL_OP_RESPONSE)
+		out->stateful = rl_openai_response_is_stateful(body);
 	return err;
 }
 
@@ -300,13 +325,13 @@ static rl_str quoted(rl_str name, struct rl_arena *arena)
 enum rl_err rl_openai_edit_body(rl_str body, const struct rl_envelope *env, const struct rl_edit *edit,
 				struct rl_arena *arena, rl_str parts[RL_BODY_PARTS_MAX], size_t *n)
 {
-	bool rename = !rl_str_eq(env->model, edit->model);
+	bool rename = env->model.n && !rl_str_eq(env->model, edit->model);
 	bool usage = edit->want_usage && env->stream && !env->usage_asked &&
 		     !configured(edit, policy_keys[K_STREAM_OPTIONS]);
 	struct rl_json_splice splice;
 	enum rl_err err = RL_OK;
 
-	assert(env->model_span.type == RL_JSON_STRING);
+	assert(!env->model.n || env->model_span.type == RL_JSON_STRING);
 	if (!rename && !usage && !edit->n_set && !edit->n_remove) {
 		parts[0] = body;
 		*n = 1;
@@ -431,6 +456,10 @@ void rl_openai_read_usage(rl_str object, struct rl_usage *out)
 	uint64_t total = 0;
 
 	rl_json_find(object, keys, N_KEYS, spans);
+	if (!spans[PROMPT].type && !spans[COMPLETION].type) {
+		rl_openai_read_input_usage(object, out);
+		return;
+	}
 	bool prompt = rl_json_u64(rl_json_span_text(object, &spans[PROMPT]), &usage.prompt_tokens);
 	bool completion = rl_json_u64(rl_json_span_text(object, &spans[COMPLETION]), &usage.completion_tokens);
 
@@ -512,7 +541,7 @@ static enum rl_err glance_choices(rl_str choices, struct rl_glance *out, size_t 
 	return rl_json_iter_at_end(&iter) ? RL_OK : RL_ERR_SYNTAX;
 }
 
-/* What an event and an answer have at their top. */
+/* What an event and an answer have at their top. T_OWN: of an answer the list that it is, by whatever name. */
 enum top_key { T_CHOICES, T_USAGE, T_ERROR, T_OWN, T_COUNT };
 
 #define BOTH_KEYS \
@@ -546,8 +575,10 @@ enum rl_err rl_openai_glance_event(enum rl_operation op, rl_str event_name, rl_s
 	rl_str content = RL_STR("");
 	size_t n = 0;
 
-	(void)op; /* chat and completion chunks differ in members that do not meet */
 	*out = (struct rl_glance){.content = false};
+	if (op == RL_OP_RESPONSE)
+		return rl_openai_glance_response_event(event_name, data, out);
+	/* Chat and completion chunks differ in members that do not meet. */
 	if (!event_name.n && rl_json_form_fits(form, data)) {
 		out->content = true;
 		return RL_OK;
@@ -580,12 +611,18 @@ enum rl_err rl_openai_glance_event(enum rl_operation op, rl_str event_name, rl_s
 
 enum rl_err rl_openai_glance_answer(enum rl_operation op, rl_str body, struct rl_glance *out)
 {
+	rl_str keys[T_COUNT];
 	struct rl_json_span spans[T_COUNT];
 	rl_str content;
 	size_t n = 0;
 
+	memcpy(keys, answer_keys, sizeof keys);
+	if (op == RL_OP_MODERATION)
+		keys[T_OWN] = RL_STR("results");
+	else if (op == RL_OP_RESPONSE)
+		keys[T_OWN] = RL_STR("output");
 	*out = (struct rl_glance){.content = false};
-	if (rl_json_scan(body, answer_keys, T_COUNT, RL_JSON_LAX, spans, NULL))
+	if (rl_json_scan(body, keys, T_COUNT, RL_JSON_LAX, spans, NULL))
 		return RL_ERR_SYNTAX;
 	if (rl_openai_truthy(rl_json_span_text(body, &spans[T_ERROR]))) {
 		set_error(body, out);

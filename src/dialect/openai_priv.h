@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the files of the OpenAI dialect share. openai.c is its front (the vtable,
- * errors and model lists out), openai_border.c reads what passes through,
+ * errors and model lists out), openai_border.c reads what passes through
+ * (openai_response.c: what of it is the Responses API's own),
  * openai_error.c judges a provider's errors; openai_message.c, openai_request.c and
  * openai_answer.c read whole bodies, openai_write.c writes them; openai_decode.c
  * and openai_encode.c do the same for streams.
@@ -32,6 +33,13 @@ bool rl_openai_truthy(rl_str value);
 /* Fills *fault for a body that rl_json_scan refused. */
 void rl_openai_json_fault(const struct rl_json_error *error, enum rl_err err, struct rl_arena *arena,
 			  struct rl_fault *fault);
+
+/* --- openai_response.c --- */
+/* Whether a request of the Responses API builds on what its provider keeps (an earlier response, a conversation). */
+bool rl_openai_response_is_stateful(rl_str body);
+enum rl_err rl_openai_glance_response_event(rl_str event_name, rl_str data, struct rl_glance *out);
+/* Usage as everything newer than chat spells it; *out stays as it is unless it reports tokens. */
+void rl_openai_read_input_usage(rl_str object, struct rl_usage *out);
 
 /* --- openai_error.c --- */
 enum rl_fault_class rl_openai_classify(uint16_t status, rl_str body);

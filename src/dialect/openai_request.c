@@ -403,8 +403,13 @@ static void read_request(struct rl_reader *p, enum rl_operation op, rl_str body,
 		break;
 	case RL_OP_NONE:
 	case RL_OP_MODELS:
+	case RL_OP_MODERATION:
+	case RL_OP_IMAGE:
+	case RL_OP_SPEECH:
+	case RL_OP_RESPONSE:
+	case RL_OP_PASS:
 	case RL_OP_COUNT:
-		assert(op == RL_OP_CHAT); /* the others have no body */
+		assert(op == RL_OP_CHAT); /* the others have no message */
 	}
 }
 

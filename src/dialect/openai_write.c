@@ -580,8 +580,13 @@ void rl_openai_write_request(enum rl_operation op, const struct rl_chat_request 
 		break;
 	case RL_OP_NONE:
 	case RL_OP_MODELS:
+	case RL_OP_MODERATION:
+	case RL_OP_IMAGE:
+	case RL_OP_SPEECH:
+	case RL_OP_RESPONSE:
+	case RL_OP_PASS:
 	case RL_OP_COUNT:
-		assert(op == RL_OP_CHAT); /* the others have no body */
+		assert(op == RL_OP_CHAT); /* the others have no message */
 	}
 	said(out, "user", request->user);
 	extras(&w, request->extras);

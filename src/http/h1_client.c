@@ -257,7 +257,7 @@ static void final_head(struct h1_conn *h, struct rl_run *run)
 		h->keep_alive = false;
 		rl_transport_want(h->conn.transport, true, false);
 	}
-	if (bodiless)
+	if (bodiless && run->method != RL_METHOD_HEAD) /* of HEAD it is what GET would have */
 		h->head.content_length = 0;
 	h->head.status = status;
 	rl_run_on_head(run, &h->head, bodiless || (h->state == H1_LENGTH && !h->left));

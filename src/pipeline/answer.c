@@ -16,6 +16,20 @@ static const rl_str passing[] = {
 	RL_STR_INIT("openai-model"),
 };
 
+/* And those that belong to an answer that passes as bytes. */
+static const rl_str passing_bytes[] = {
+	RL_STR_INIT("accept-ranges"), RL_STR_INIT("content-disposition"), RL_STR_INIT("content-range"),
+	RL_STR_INIT("etag"),          RL_STR_INIT("last-modified"),       RL_STR_INIT("openai-poll-after-ms"),
+};
+
+static bool passes_with_bytes(const struct rl_header *h)
+{
+	for (size_t i = 0; i < sizeof passing_bytes / sizeof passing_bytes[0]; i++)
+		if (h->field == RL_H_OTHER && rl_str_ieq(h->name, passing_bytes[i]))
+			return true;
+	return false;
+}
+
 static bool passes(const struct rl_header *h)
 {
 	switch (h->field) {
@@ -70,6 +84,7 @@ enum rl_err rl_answer_keep(struct rl_request *rq, struct rl_attempt *attempt, co
 {
 	struct rl_headers *kept = &attempt->head.headers;
 	struct rl_header *v = rl_arena_alloc(&rq->arena, (head->headers.n + OWN_FIELDS_MAX) * sizeof *v);
+	bool bytes = rl_pass_uninspected(rq);
 	size_t text = 0;
 
 	if (!v)
@@ -82,7 +97,7 @@ enum rl_err rl_answer_keep(struct rl_request *rq, struct rl_attempt *attempt, co
 
 		if (h->field == RL_H_X_REQUEST_ID && h->value.n <= UPSTREAM_ID_MAX) {
 			attempt->upstream_request_id = h->value;
-		} else if (passes(h)) {
+		} else if (passes(h) || (bytes && passes_with_bytes(h))) {
 			v[kept->n++] = *h;
 			text += h->value.n + (h->field ? 0 : h->name.n);
 		}
@@ -126,12 +141,12 @@ enum rl_err rl_answer_common(struct rl_request *rq, struct rl_headers *headers)
 
 	if (!err && rq->cors)
 		err = rl_cors_fields(rq->cors_origin, headers, &rq->arena);
-	if (err || !rq->route || rq->route->kind != RL_ROUTE_INFERENCE)
+	if (err || !rq->route || (rq->route->kind != RL_ROUTE_INFERENCE && rq->route->kind != RL_ROUTE_PASS))
 		return err;
 	if (served && (rq->committed || rq->pass_error)) {
 		err = add(rq, headers, RL_STR("x-relais-provider"), served->candidate->target->provider->name);
 		/* A client may pin "provider/anything", so a model's name is not always fit for a header. */
-		if (!err && rl_header_value_ok(served->candidate->target->model))
+		if (!err && served->candidate->target->model.n && rl_header_value_ok(served->candidate->target->model))
 			err = add(rq, headers, RL_STR("x-relais-model"), served->candidate->target->model);
 		if (!err && served->upstream_request_id.n)
 			err = add(rq, headers, RL_STR("x-relais-upstream-request-id"), served->upstream_request_id);
@@ -143,6 +158,14 @@ enum rl_err rl_answer_common(struct rl_request *rq, struct rl_headers *headers)
 	return err;
 }
 
+/* Events that nobody here looks at are a stream all the same. */
+static bool passes_events(const struct rl_attempt *served)
+{
+	rl_str type = rl_headers_value(&served->head.headers, RL_H_CONTENT_TYPE);
+
+	return served->reading == RL_READING_BYTES && type.n >= 17 && strncasecmp(type.p, "text/event-stream", 17) == 0;
+}
+
 enum rl_err rl_answer_head(struct rl_request *rq, struct rl_response_head *out)
 {
 	const struct rl_attempt *served = rq->attempt;
@@ -152,7 +175,7 @@ enum rl_err rl_answer_head(struct rl_request *rq, struct rl_response_head *out)
 	*out = (struct rl_response_head){.status = served->status,
 					 .content_length = -1,
 					 .headers = served->head.headers};
-	if (served->reading == RL_READING_STREAM) {
+	if (served->reading == RL_READING_STREAM || passes_events(served)) {
 		err = rl_headers_add(&out->headers, &rq->arena, RL_H_CACHE_CONTROL, rl_field_name(RL_H_CACHE_CONTROL),
 				     RL_STR("no-cache, no-transform"));
 		if (!err)

@@ -36,6 +36,17 @@ static void put_known(struct outgoing *out, enum rl_field field, rl_str value)
 	put(out, field, rl_field_name(field), value);
 }
 
+static rl_str acceptable(const struct rl_request *rq)
+{
+	rl_str asked = {NULL, 0};
+
+	if (!rl_pass_uninspected(rq))
+		return rq->envelope.stream ? RL_STR("text/event-stream") : RL_STR("application/json");
+	if (rq->route->kind == RL_ROUTE_PASS)
+		asked = rl_headers_value(&rq->x->head.headers, RL_H_ACCEPT);
+	return asked.n ? asked : RL_STR("*/*");
+}
+
 /* An allow-list: nothing of the client's head goes on but what stands here. */
 static void make_headers(struct rl_request *rq, const struct rl_target *target, const struct rl_provider_key *key,
 			 struct outgoing *out)
@@ -48,8 +59,12 @@ static void make_headers(struct rl_request *rq, const struct rl_target *target, 
 		put_known(out, RL_H_AUTHORIZATION, rl_secret_reveal(key->authorization));
 	for (size_t i = 0; i < p->n_headers; i++)
 		out->v[out->n++] = p->headers[i]; /* those of the configuration are among them */
-	put_known(out, RL_H_CONTENT_TYPE, RL_STR("application/json"));
-	put_known(out, RL_H_ACCEPT, rq->envelope.stream ? RL_STR("text/event-stream") : RL_STR("application/json"));
+	put_known(out, RL_H_CONTENT_TYPE, rq->body.n ? RL_STR("application/json") : RL_STR(""));
+	put_known(out, RL_H_ACCEPT, acceptable(rq));
+	if (rq->route->kind == RL_ROUTE_PASS) {
+		put(out, RL_H_OTHER, RL_STR("range"), rl_pass_asked(rq, RL_STR("range")));
+		put(out, RL_H_OTHER, RL_STR("if-range"), rl_pass_asked(rq, RL_STR("if-range")));
+	}
 	put_known(out, RL_H_X_REQUEST_ID, rq->id);
 	put(out, RL_H_OTHER, RL_STR("traceparent"), rq->traceparent);
 	put(out, RL_H_OTHER, RL_STR("tracestate"), rq->tracestate);
@@ -61,7 +76,7 @@ static void make_headers(struct rl_request *rq, const struct rl_target *target, 
 static bool streams_usage(const struct rl_request *rq, const struct rl_target *target)
 {
 	return rq->envelope.stream && !rq->envelope.usage_asked && target->provider->settings->stream_usage &&
-	       rq->route->operation != RL_OP_EMBEDDING;
+	       (rq->route->operation == RL_OP_CHAT || rq->route->operation == RL_OP_COMPLETION);
 }
 
 static enum rl_err make_body(struct rl_request *rq, const struct rl_target *target, rl_str **parts, size_t *n)
@@ -76,6 +91,12 @@ static enum rl_err make_body(struct rl_request *rq, const struct rl_target *targ
 		.n_remove = settings->n_body_remove,
 	};
 	rl_str made[RL_BODY_PARTS_MAX] __attribute__((uninitialized));
+
+	if (rq->route->kind == RL_ROUTE_PASS) { /* as it came, if there is one */
+		*parts = &rq->body;
+		*n = rq->body.n > 0;
+		return RL_OK;
+	}
 	enum rl_err err = target->provider->dialect->edit_body(rq->body, &rq->envelope, &edit, &rq->arena, made, n);
 
 	if (err)
@@ -95,7 +116,7 @@ static enum rl_err start_call(struct rl_request *rq, struct rl_attempt *a)
 	struct outgoing out __attribute__((uninitialized));
 	struct rl_call_spec spec = {
 		.origin = p->origin,
-		.method = RL_METHOD_POST,
+		.method = rq->method,
 		.path = p->paths[rq->route->operation],
 		.times =
 			{
@@ -106,10 +127,12 @@ static enum rl_err start_call(struct rl_request *rq, struct rl_attempt *a)
 				.idle_ms = target->times->idle_ms,
 			},
 		.max_head_bytes = 65536,
-		.replayable = true,
+		.replayable = rq->route->kind == RL_ROUTE_INFERENCE && !rq->envelope.stateful,
 	};
 	rl_str *parts;
 
+	if (rq->route->kind == RL_ROUTE_PASS && !(spec.path = rl_pass_path(rq, p)).p)
+		return RL_ERR_NOMEM;
 	if (p->n_keys && !key)
 		return RL_ERR_NOT_FOUND;
 	enum rl_err err = make_body(rq, target, &parts, &spec.n_body);
@@ -271,10 +294,11 @@ static enum rl_move give_up(struct rl_request *rq)
 	rl_buf_init(&tried, 900);
 	for (size_t i = 0; i < rq->n_attempts && tried.n < 600; i++) {
 		const struct rl_attempt *a = &rq->attempts[i];
-		rl_buf_printf(&tried, "%s%.*s/%.*s: %s", i ? "; " : "",
-			      RL_STR_ARG(a->candidate->target->provider->name),
-			      (int)(a->candidate->target->model.n < 80 ? a->candidate->target->model.n : 80),
-			      a->candidate->target->model.p, rl_fault_class_name(a->fault));
+		rl_str model = rl_str_sub(a->candidate->target->model, 0, 80);
+
+		rl_buf_printf(&tried, "%s%.*s%s%.*s: %s", i ? "; " : "",
+			      RL_STR_ARG(a->candidate->target->provider->name), model.n ? "/" : "", RL_STR_ARG(model),
+			      rl_fault_class_name(a->fault));
 		rl_str reason = rl_str_sub(a->reason, 0, 160);
 
 		while (reason.n && reason.p[reason.n - 1] == '.')
@@ -282,10 +306,10 @@ static enum rl_move give_up(struct rl_request *rq)
 		if (reason.n)
 			rl_buf_printf(&tried, ", %.*s", RL_STR_ARG(reason));
 	}
-	enum rl_move move =
-		rl_request_fail(rq, cls, status, code, NULL, "No target of model '%.*s' answered. Tried %.*s.",
-				(int)(rq->envelope.model.n < 128 ? rq->envelope.model.n : 128), rq->envelope.model.p,
-				RL_STR_ARG(rl_buf_str(&tried)));
+	rl_str asked = rl_str_sub(rq->envelope.model, 0, 128);
+	enum rl_move move = rl_request_fail(rq, cls, status, code, NULL, "No target%s%.*s%s answered. Tried %.*s.",
+					    asked.n ? " of model '" : "", RL_STR_ARG(asked), asked.n ? "'" : "",
+					    RL_STR_ARG(rl_buf_str(&tried)));
 
 	rl_buf_fini(&tried);
 	rq->outcome = RL_OUTCOME_FAILED;
@@ -409,6 +433,12 @@ static enum rl_move wake_head(struct rl_request *rq, struct rl_attempt *a, const
 		shorten_timer(rq);
 		return RL_MOVE_WAIT;
 	}
+	if (rl_pass_uninspected(rq)) {
+		a->reading = RL_READING_BYTES;
+		rq->tail_wanted =
+			media_is(type, RL_STR("application/json")) || media_is(type, RL_STR("text/event-stream"));
+		return RL_MOVE_WAIT;
+	}
 	if (rq->envelope.stream && media_is(type, RL_STR("text/event-stream"))) {
 		a->reading = RL_READING_STREAM;
 		rl_sse_init(&rq->sse, RL_EVENT_BYTES_MAX);
@@ -499,7 +529,7 @@ static enum rl_move hold_event(struct rl_request *rq, struct rl_attempt *a, cons
 		return next_target(rq, a, RL_FAULT_INVALID_RESPONSE, RL_STR("a stream event is malformed"));
 	if (glance.error)
 		return event_error(rq, a, event, &glance);
-	if (glance.done)
+	if (glance.done && !glance.finish)
 		return next_target(rq, a, RL_FAULT_INVALID_RESPONSE, RL_STR("the stream ended without an answer"));
 	if (glance.usage.known)
 		rq->usage = glance.usage;
@@ -511,6 +541,7 @@ static enum rl_move hold_event(struct rl_request *rq, struct rl_attempt *a, cons
 		return next_target(rq, a, RL_FAULT_INTERNAL, RL_STR("out of memory"));
 	rq->finish_seen |= glance.finish;
 	rq->content_seen |= glance.content;
+	rq->done_seen |= glance.done;
 	if (glance.content || glance.finish || rq->held.n > RL_HOLD_BYTES_MAX)
 		return rl_attempt_commit(rq);
 	return RL_MOVE_WAIT;
@@ -563,6 +594,10 @@ static enum rl_move wake_piece(struct rl_request *rq, struct rl_attempt *a, rl_s
 		return rq->held.n > 4 * RL_HOLD_BYTES_MAX
 			       ? next_target(rq, a, RL_FAULT_INVALID_RESPONSE, RL_STR("an answer that is not a stream"))
 			       : RL_MOVE_WAIT;
+	case RL_READING_BYTES:
+		rl_buf_add(&rq->held, piece);
+		return rl_buf_ok(&rq->held) ? rl_attempt_commit(rq)
+					    : next_target(rq, a, RL_FAULT_INTERNAL, RL_STR("out of memory"));
 	case RL_READING_NOTHING:
 		break;
 	}
@@ -624,6 +659,8 @@ static enum rl_move wake_end(struct rl_request *rq, struct rl_attempt *a)
 		return judge_whole(rq, a);
 	case RL_READING_ERROR:
 		return judge_error(rq, a);
+	case RL_READING_BYTES:
+		return rl_attempt_commit(rq);
 	case RL_READING_STREAM:
 	case RL_READING_NOTHING:
 		break;

@@ -8,6 +8,7 @@
 #include "base/random.h"
 #include "policy/cors.h"
 #include "policy/origin_rule.h"
+#include "policy/path_rule.h"
 
 static bool id_ok(rl_str id)
 {
@@ -55,22 +56,32 @@ static bool remember(struct rl_request *rq)
 static enum rl_move find_route(struct rl_request *rq)
 {
 	const struct rl_request_head *head = &rq->x->head;
-	const struct rl_route *other;
+	unsigned allowed;
 
-	rq->route = rl_route_find(head->method, head->path, &other);
+	rq->route = rl_route_find(head->method, head->path, &allowed);
+	/* Paths of the table without an id are compared byte by byte: only others can be ambiguous. */
+	const char *why = !rq->route || rq->route->kind == RL_ROUTE_PASS ? rl_path_refused(head->path) : NULL;
+
+	if (why && head->path.p[0] == '/') {
+		rq->route = NULL;
+		return rl_request_fail(rq, RL_FAULT_BAD_REQUEST, 400, "invalid_path", NULL,
+				       "The request URL is refused: %s.", why);
+	}
 	if (rq->route) {
 		rq->dialect = rl_dialect_find(rq->route->dialect);
 		return RL_MOVE_NEXT;
 	}
-	if (!other)
-		return rl_request_fail(rq, RL_FAULT_BAD_REQUEST, 404, "unknown_url", NULL,
-				       "Unknown request URL: %.*s %.*s. The routes are POST /v1/chat/completions, "
-				       "/v1/completions, /v1/embeddings and GET /v1/models, /v1/models/{id}.",
-				       RL_STR_ARG(rl_method_name(head->method)), RL_STR_ARG(rq->path));
-	rq->own.allow = rl_method_name(other->method);
+	if (!allowed)
+		return rl_request_fail(
+			rq, RL_FAULT_BAD_REQUEST, 404, "unknown_url", NULL,
+			"Unknown request URL: %.*s %.*s. The routes are those of the OpenAI API, such as "
+			"POST /v1/chat/completions, POST /v1/embeddings, GET /v1/models; docs/api.md "
+			"lists them.",
+			RL_STR_ARG(rl_method_name(head->method)), RL_STR_ARG(rq->path));
+	rq->own.allow = rl_route_allow(allowed, &rq->arena);
 	return rl_request_fail(rq, RL_FAULT_BAD_REQUEST, 405, "method_not_allowed", NULL,
 			       "%.*s is not allowed for %.*s; use %.*s.", RL_STR_ARG(rl_method_name(head->method)),
-			       RL_STR_ARG(rq->path), RL_STR_ARG(rl_method_name(other->method)));
+			       RL_STR_ARG(rq->path), RL_STR_ARG(rq->own.allow));
 }
 
 /* Our own pseudonym in Via means that a provider's address leads back to us. */
@@ -139,6 +150,8 @@ static enum rl_move check_body_head(struct rl_request *rq)
 	uint64_t max = rq->hold->snapshot->config->server.max_body_bytes;
 	rl_str type = rl_headers_value(&head->headers, RL_H_CONTENT_TYPE);
 
+	if (rq->route->kind == RL_ROUTE_PASS && head->content_length == 0)
+		return RL_MOVE_NEXT; /* no body, no media type */
 	if (!media_is_json(type))
 		return rl_request_fail(rq, RL_FAULT_BAD_REQUEST, 415, "unsupported_media_type", NULL,
 				       "The Content-Type must be application/json, not '%.*s'.",
@@ -214,8 +227,12 @@ enum rl_move auth_run(struct rl_request *rq)
 	move = check_caller(rq);
 	if (move != RL_MOVE_NEXT)
 		return move;
-	if (rq->route->kind != RL_ROUTE_INFERENCE)
+	if (rq->route->kind == RL_ROUTE_PASS)
+		move = rl_pass_check(rq);
+	else if (rq->route->kind != RL_ROUTE_INFERENCE)
 		return RL_MOVE_NEXT;
+	if (move != RL_MOVE_NEXT)
+		return move;
 	if (!remember_forwarded(rq))
 		return rl_request_fail(rq, RL_FAULT_INTERNAL, 503, "out_of_memory", NULL,
 				       "The gateway is out of memory.");

@@ -70,7 +70,9 @@ enum rl_move limit_run(struct rl_request *rq)
 
 	if (move != RL_MOVE_NEXT)
 		return move;
-	return rq->route->kind == RL_ROUTE_INFERENCE ? RL_MOVE_NEXT : rl_request_jump(rq, RL_STEP_PLAN);
+	return rq->route->kind == RL_ROUTE_INFERENCE || rq->route->kind == RL_ROUTE_PASS
+		       ? RL_MOVE_NEXT
+		       : rl_request_jump(rq, RL_STEP_PLAN);
 }
 
 enum rl_move limit_wake(struct rl_request *rq, const struct rl_wake_in *in)

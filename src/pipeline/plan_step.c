@@ -144,22 +144,33 @@ static enum rl_move nothing_eligible(struct rl_request *rq)
 	return move;
 }
 
-enum rl_move plan_run(struct rl_request *rq)
+static enum rl_move no_memory(struct rl_request *rq)
+{
+	return rl_request_fail(rq, RL_FAULT_INTERNAL, 503, "out_of_memory", NULL, "The gateway is out of memory.");
+}
+
+static enum rl_move resolve(struct rl_request *rq)
 {
 	rl_str name = rq->envelope.model;
-
-	if (rq->route->kind != RL_ROUTE_INFERENCE)
-		return list_models(rq);
 	enum rl_err err = rl_snapshot_resolve(rq->hold->snapshot, name, &rq->arena, &rq->model);
 
 	if (err == RL_ERR_NOT_FOUND || (!err && !rl_caller_may_use(rq->client, name)))
 		return no_such_model(rq, name);
-	if (!err)
-		err = rl_plan_make(rq->model, rq->route->operation, rl_loop_now_ms(rq->worker->loop), &rq->arena,
-				   &rq->plan);
-	if (err)
-		return rl_request_fail(rq, RL_FAULT_INTERNAL, 503, "out_of_memory", NULL,
-				       "The gateway is out of memory.");
+	return err ? no_memory(rq) : RL_MOVE_NEXT;
+}
+
+enum rl_move plan_run(struct rl_request *rq)
+{
+	if (rq->route->kind != RL_ROUTE_INFERENCE && rq->route->kind != RL_ROUTE_PASS)
+		return list_models(rq);
+	enum rl_move move = rq->envelope.model.n ? resolve(rq) : rl_pass_resolve(rq);
+
+	if (move != RL_MOVE_NEXT)
+		return move;
+	if (rl_plan_make(rq->model, rq->route->operation, rl_loop_now_ms(rq->worker->loop), &rq->arena, &rq->plan))
+		return no_memory(rq);
+	if (rq->envelope.stateful && rq->plan.n)
+		rq->plan.n = 1; /* the first one is the only one that is claimed */
 	if (rq->model->live)
 		rq->alias = rl_arena_dup(&rq->arena, rq->model->name);
 	return rq->plan.n ? RL_MOVE_NEXT : nothing_eligible(rq);

@@ -225,13 +225,34 @@ static void follow_nesting(struct rl_nesting *n, rl_str piece)
 /* A piece of a long answer that is no stream. */
 static void pass_on(struct rl_request *rq, rl_str piece)
 {
-	keep_tail(rq, piece);
-	if (rq->attempt->head.content_length < 0)
+	bool whole = rq->attempt->reading == RL_READING_WHOLE;
+
+	if (!piece.n)
+		return;
+	if (whole || rq->tail_wanted)
+		keep_tail(rq, piece);
+	if (whole && rq->attempt->head.content_length < 0)
 		follow_nesting(&rq->nesting, piece);
 	write_out(rq, piece);
 }
 
-/* "usage": {...} near the end of an answer that was too long to hold. */
+/* The object that `text` begins with behind a colon, or nothing. */
+static rl_str object_behind(rl_str text)
+{
+	struct rl_nesting nesting = {0};
+	size_t from = 0;
+
+	while (from < text.n && strchr(": \t\r\n", text.p[from]))
+		from++;
+	for (size_t i = from; i < text.n && text.p[from] == '{'; i++) {
+		follow_nesting(&nesting, rl_str_sub(text, i, 1));
+		if (!nesting.depth)
+			return rl_str_sub(text, from, i + 1 - from);
+	}
+	return rl_str_make(NULL, 0);
+}
+
+/* "usage": {...} near the end of an answer that was too long to hold, or that nobody looked at. */
 static void usage_from_tail(struct rl_request *rq)
 {
 	static const char key[] = "\"usage\"";
@@ -240,10 +261,11 @@ static void usage_from_tail(struct rl_request *rq)
 
 	for (size_t i = 0; i + sizeof key - 1 <= tail.n; i++)
 		if (memcmp(tail.p + i, key, sizeof key - 1) == 0)
-			found = rl_str_sub(tail, i, SIZE_MAX);
+			found = object_behind(rl_str_sub(tail, i + sizeof key - 1, SIZE_MAX));
 	if (!found.n)
 		return;
-	rl_str doc = rl_arena_printf(&rq->arena, "{\"choices\":[{}],\"data\":[],%.*s", RL_STR_ARG(found));
+	rl_str doc = rl_arena_printf(&rq->arena, "{\"choices\":[{}],\"data\":[],\"output\":[],\"usage\":%.*s}",
+				     RL_STR_ARG(found));
 
 	if (doc.p && !rq->dialect->glance_answer(rq->route->operation, doc, &glance))
 		rq->usage = glance.usage;
@@ -286,14 +308,16 @@ enum rl_move relay_run(struct rl_request *rq)
 	if (rl_answer_head(rq, &head))
 		return rl_request_fail(rq, RL_FAULT_INTERNAL, 503, "out_of_memory", NULL,
 				       "The gateway is out of memory.");
-	if (a->reading == RL_READING_WHOLE)
+	if (a->reading != RL_READING_STREAM)
 		head.content_length = a->head.content_length;
 	rq->status = head.status;
 	rl_exchange_start(rq->x, &head);
 	rl_exchange_forget(rq->x);
-	if (a->reading == RL_READING_WHOLE) {
+	if (a->reading != RL_READING_STREAM) {
 		pass_on(rq, rl_buf_str(&rq->held));
 		drop_held(rq);
+		if (!a->call) /* an answer without a body */
+			return complete(rq);
 		pace(rq);
 		return RL_MOVE_WAIT;
 	}
@@ -333,7 +357,8 @@ static enum rl_move wake_end(struct rl_request *rq)
 		return stream_end(rq);
 	if (rq->nesting.depth || rq->nesting.in_string)
 		return cut(rq, RL_FAULT_INVALID_RESPONSE, RL_STR("the answer ended before it was complete"), false);
-	usage_from_tail(rq);
+	if (rq->tail)
+		usage_from_tail(rq);
 	return complete(rq);
 }
 

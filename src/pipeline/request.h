@@ -81,6 +81,7 @@ enum rl_reading {
 	RL_READING_NOTHING = 0,
 	RL_READING_WHOLE,  /* an answer in one piece */
 	RL_READING_STREAM, /* server-sent events */
+	RL_READING_BYTES,  /* whatever it is: passed on as it comes */
 	RL_READING_ERROR,  /* an error's body */
 };
 
@@ -166,6 +167,7 @@ struct rl_request {
 	bool committed, whole, content_seen, finish_seen, done_seen, paused;
 	char *tail; /* the end of a long answer, where its usage stands: RL_TAIL_BYTES of the arena */
 	size_t tail_n;
+	bool tail_wanted; /* of an answer that is not looked at otherwise: it may tell its usage */
 	struct rl_nesting {
 		int64_t depth;
 		bool in_string, escaped;
@@ -236,6 +238,18 @@ enum rl_err rl_answer_keep(struct rl_request *rq, struct rl_attempt *attempt,
 enum rl_err rl_answer_common(struct rl_request *rq, struct rl_headers *headers) RL_MUST_CHECK;
 /* Our own time so far: not waiting for the client's body nor for a provider. */
 uint64_t rl_answer_overhead_us(const struct rl_request *rq, uint64_t now_us);
+
+/* pass.c */
+/* The answer is passed on as bytes: nothing in it is looked for, and its first byte commits it. */
+bool rl_pass_uninspected(const struct rl_request *rq);
+/* A header of the client's by its name, or the empty slice. While the exchange is there. */
+rl_str rl_pass_asked(const struct rl_request *rq, rl_str name);
+/* What the head of a request for a route without a model must keep to. */
+enum rl_move rl_pass_check(struct rl_request *rq);
+/* Sets rq->model for a request that names none: the one provider that it is for. */
+enum rl_move rl_pass_resolve(struct rl_request *rq);
+/* The path at the provider, query included, in the request's arena; p == NULL without memory. */
+rl_str rl_pass_path(struct rl_request *rq, const struct rl_provider *provider);
 
 /* redact.c */
 /* Stars in place of the provider's keys, wherever they stand in text; true if there was one. */

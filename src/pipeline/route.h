@@ -3,21 +3,30 @@
 #ifndef RL_PIPELINE_ROUTE_H
 #define RL_PIPELINE_ROUTE_H
 
+#include "base/arena.h"
 #include "dialect/dialect.h"
 #include "http/head.h"
 
 enum rl_route_kind {
-	RL_ROUTE_INFERENCE = 0, /* to a provider */
+	RL_ROUTE_INFERENCE = 0, /* to a provider, by the model that the body names */
+	RL_ROUTE_PASS,          /* no model: to the provider that the request or the configuration names */
 	RL_ROUTE_MODELS,        /* the list of models */
 	RL_ROUTE_MODEL,         /* one of them: the rest of the path is its id */
 	RL_ROUTE_HEALTH,
 	RL_ROUTE_READY,
 };
 
+/* A set of methods. */
+#define RL_METHOD_BIT(method) (1u << (method))
+
 struct rl_route {
 	rl_str pattern; /* as it stands in logs and metrics */
-	rl_str path;    /* compared byte by byte; for RL_ROUTE_MODEL a prefix */
-	enum rl_method method;
+	/*
+	 * Compared byte by byte. RL_ROUTE_MODEL: a prefix. RL_ROUTE_PASS: what precedes the first "{id}", each of which
+	 * stands for one segment.
+	 */
+	rl_str path;
+	unsigned methods;
 	enum rl_route_kind kind;
 	enum rl_operation operation;
 	rl_str dialect; /* of the client */
@@ -28,9 +37,11 @@ struct rl_route {
 extern const struct rl_route rl_routes[];
 
 /*
- * The route of a request, or NULL; then *other is a route of the same path with another method (405), or NULL (404).
- * HEAD is taken where GET is.
+ * The route of a request, or NULL; then *allowed is what the path's routes take (405), or 0 (404). HEAD is taken where
+ * GET is.
  */
-const struct rl_route *rl_route_find(enum rl_method method, rl_str path, const struct rl_route **other);
+const struct rl_route *rl_route_find(enum rl_method method, rl_str path, unsigned *allowed);
+/* "GET, HEAD, POST" of a set, in the arena; p == NULL without memory. */
+rl_str rl_route_allow(unsigned methods, struct rl_arena *arena);
 
 #endif

@@ -54,6 +54,11 @@ bool rl_caller_may_use(const struct rl_cfg_client *client, rl_str model)
 	return false;
 }
 
+bool rl_caller_may_pass(const struct rl_cfg_client *client)
+{
+	return !client || !client->n_models || client->passthrough;
+}
+
 bool rl_caller_secret_is(struct rl_secret right, rl_str presented)
 {
 	unsigned char a[SHA256_DIGEST_LENGTH], b[SHA256_DIGEST_LENGTH];

@@ -21,6 +21,8 @@ void rl_callers_init(struct rl_callers *callers, const struct rl_config *config)
 const struct rl_cfg_client *rl_callers_find(const struct rl_callers *callers, rl_str presented);
 /* Whether the client may ask for a model by this name. */
 bool rl_caller_may_use(const struct rl_cfg_client *client, rl_str model);
+/* Whether it may use routes where no model is named, hence none is checked. */
+bool rl_caller_may_pass(const struct rl_cfg_client *client);
 /* Constant-time comparison of a presented secret with the right one. */
 bool rl_caller_secret_is(struct rl_secret right, rl_str presented);
 /* "Bearer xyz" to "xyz"; the empty slice if it is something else. */

@@ -188,9 +188,8 @@ const struct rl_provider *rl_snapshot_provider(const struct rl_snapshot *snapsho
 	return NULL;
 }
 
-/* A model of one target that no alias names. */
-static enum rl_err pin(const struct rl_provider *provider, rl_str name, rl_str id, struct rl_arena *arena,
-		       const struct rl_model **out)
+enum rl_err rl_snapshot_pin(const struct rl_provider *provider, rl_str name, rl_str id, struct rl_arena *arena,
+			    const struct rl_model **out)
 {
 	struct rl_model *model = RL_NEW(arena, struct rl_model);
 	struct rl_target *target = RL_NEW(arena, struct rl_target);
@@ -223,11 +222,11 @@ enum rl_err rl_snapshot_resolve(const struct rl_snapshot *snapshot, rl_str name,
 	if (slash != SIZE_MAX && slash + 1 < name.n) {
 		const struct rl_provider *provider = rl_snapshot_provider(snapshot, rl_str_sub(name, 0, slash));
 		if (provider)
-			return pin(provider, name, rl_str_sub(name, slash + 1, SIZE_MAX), arena, out);
+			return rl_snapshot_pin(provider, name, rl_str_sub(name, slash + 1, SIZE_MAX), arena, out);
 	}
 	for (size_t i = 0; i < snapshot->n_providers; i++)
 		if (!snapshot->providers[i].off.n && rl_catalog_has(&snapshot->providers[i], name))
-			return pin(&snapshot->providers[i], name, name, arena, out);
+			return rl_snapshot_pin(&snapshot->providers[i], name, name, arena, out);
 	return RL_ERR_NOT_FOUND;
 }
 

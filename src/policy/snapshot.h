@@ -66,6 +66,13 @@ const struct rl_provider *rl_snapshot_provider(const struct rl_snapshot *snapsho
 enum rl_err rl_snapshot_resolve(const struct rl_snapshot *snapshot, rl_str name, struct rl_arena *arena,
 				const struct rl_model **out) RL_MUST_CHECK;
 
+/*
+ * A model of one target that no alias names, in `arena`. `id` is the provider's own name for it, or empty for a request
+ * that names no model. RL_ERR_NOMEM.
+ */
+enum rl_err rl_snapshot_pin(const struct rl_provider *provider, rl_str name, rl_str id, struct rl_arena *arena,
+			    const struct rl_model **out) RL_MUST_CHECK;
+
 /* Every name that can be asked for: aliases, then provider/id. Calls each(ctx, id, owned_by). */
 void rl_snapshot_each_model(const struct rl_snapshot *snapshot, void (*each)(void *ctx, rl_str id, rl_str owned_by),
 			    void *ctx);

@@ -128,9 +128,18 @@ def test_a_wrong_method(relais, method, path, allow):
     assert error(reply)['code'] == 'method_not_allowed'
 
 
+@pytest.mark.parametrize('path', ['/v1//chat/completions', '/v1/chat/../chat/completions', '/v1/chat%2fcompletions',
+                                  '/v1/%63hat/completions', '/v1/./models', '/v1/files/%2e%2e/models', '/v1/files/a%00',
+                                  '/v1/files/a%5cb', '/v1/files/a;b', '/v1/files/a%252fb', '/v1/files/%ff'])
+def test_an_ambiguous_path(relais, path):
+    """FAULTS 75: what two parties could read differently is refused, before the caller is looked at."""
+    for reply in (relais.get(path), relais.post(path, CHAT)):
+        assert reply.status == 400
+        assert error(reply)['code'] == 'invalid_path'
+
+
 @pytest.mark.parametrize('path', ['/', '/v1', '/v1/', '/v1/chat/completions/', '/V1/chat/completions', '/v1/models/',
-                                  '/v1//chat/completions', '/v1/chat/../chat/completions', '/v1/chat%2fcompletions',
-                                  '/metrics', '/status', '/reload'])
+                                  '/v1/files/', '/v1/organization/users', '/metrics', '/status', '/reload'])
 def test_an_unknown_route(relais, path):
     """FAULTS 75: one spelling of each route, and the admin plane is not on the data plane."""
     for reply in (relais.get(path), relais.post(path, CHAT)):

@@ -150,6 +150,13 @@ static const struct {
 	 "f:2:31: providers.openai.dialect: unknown dialect 'opanai', did you mean 'openai'?\n"},
 	{"no provider at all", "models: {m: {targets: [{provider: p, model: x}]}}\n",
 	 "f:1:35: models.m.targets[0].provider: unknown provider 'p'\n"},
+	{"who serves what names no model",
+	 "server: {passthrough_provider: opena}\nproviders: {openai: }\nclients: {c: {key: 'sha256:"
+	 "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef', passthrough: maybe}}\n",
+	 "f:1:32: server.passthrough_provider: unknown provider 'opena', did you mean 'openai'?\n"
+	 "f:3:108: clients.c.passthrough: expected true or false, got 'maybe'\n"},
+	{"nobody who serves it", "server: {passthrough_provider: ''}\n",
+	 "f:1:32: server.passthrough_provider: must not be empty\n"},
 	{"the same target twice",
 	 "providers: {p: }\nmodels: {m: {targets: [{provider: p, model: x}, {provider: p, model: x}]}}\n",
 	 "f:2:49: models.m.targets[1]: the same provider and model as targets[0]\n"},

@@ -44,6 +44,8 @@ static void test_find(void **state)
 	assert_false(rl_caller_may_use(b, RL_STR("p/other")));
 	assert_false(rl_caller_may_use(b, RL_STR("")));
 	assert_true(rl_caller_may_use(NULL, RL_STR("anything"))); /* an open listener */
+	assert_true(rl_caller_may_pass(NULL) && rl_caller_may_pass(a));
+	assert_false(rl_caller_may_pass(b)); /* where no model is named, none can be checked */
 	rl_config_free(config);
 }
 
