@@ -5,6 +5,7 @@ good answer, the process lives, and nothing leaks.
 
 `tools/check torture` runs it on a build in which each piece of an arena is an allocation of its own.
 """
+import gzip
 import mmap
 import os
 import struct
@@ -13,6 +14,7 @@ import tempfile
 
 import pytest
 
+import h2peer
 import harness
 import kit
 
@@ -77,21 +79,36 @@ def once(connection):
         connection.send(kit.whole())
 
 
+def h2_once(stream):
+    """The same over HTTP/2, said before the next one could come."""
+    stream.connection.goaway(stream.id)
+    h2peer.good()(stream)
+
+
+def packed(client):
+    body = gzip.compress(b'{"model":"assistant","messages":[{"role":"user","content":"hello"}]}')
+    return client.post('/v1/chat/completions', body, (('Content-Type', 'application/json'), ('Content-Encoding', 'gzip')))
+
+
 REQUESTS = {
     'whole': chat,
     'stream': lambda client: chat(client, stream=True),
     'failover': lambda client: chat(client, 'limping'),
     'tls': lambda client: chat(client, 'secure'),
+    'http2': lambda client: chat(client, 'multiplexed'),
+    'http2 stream': lambda client: chat(client, 'multiplexed', stream=True),
+    'tls door': chat,
     'chunked': chunked,
+    'packed': packed,
     'unknown model': lambda client: chat(client, 'nobody'),
     'models': lambda client: client.get('/v1/models'),
 }
 
 
-def ask(relais, request):
+def ask(relais, request, door, tls):
     """A request on a new connection: its status and whether the answer was whole and in order."""
     try:
-        with relais.client() as client:
+        with harness.Client(*relais.address('data', door), tls=tls) as client:
             reply = request(client)
     except (harness.HttpError, OSError):
         return None
@@ -109,29 +126,35 @@ def test_each_allocation_fails(gateway, sim, products, library, tmp_path, name, 
     provider = sim()
     secure = products.add(harness.RawServer(once, tls=certificates.server_context()))
     refusing = f'http://127.0.0.1:{harness.free_port()}/v1'
-    made = {'server': {'workers': 1}, 'providers': {
+    multiplexed = products.add(h2peer.Server(h2_once))
+    certificate, key = certificates.make('door')
+    made = {'server': {'workers': 1, 'listen': ['127.0.0.1:0', {
+        'address': '127.0.0.1:0', 'tls': {'certificate': certificate, 'key': key}}]}, 'providers': {
         'good': {'base_url': provider.base_url, 'models': ['m'], 'max_fails': 0},
+        'h2': {'base_url': multiplexed.base_url, 'http2': True, 'models': ['m'], 'max_fails': 0},
         'dead': {'base_url': refusing, 'models': ['m'], 'max_fails': 0},
         'tls': {'base_url': f'https://localhost:{secure.port}/v1', 'models': ['m'], 'max_fails': 0, 'ca_file': certificates.ca}},
         'models': {'assistant': {'targets': [{'provider': 'good', 'model': 'm'}]},
                    'limping': {'targets': [{'provider': p, 'model': 'm'} for p in ('dead', 'good')]},
+                   'multiplexed': {'targets': [{'provider': 'h2', 'model': 'm'}]},
                    'secure': {'targets': [{'provider': 'tls', 'model': 'm'}]}}}
     page = Page(str(tmp_path))
     relais = gateway(made, env={'LD_PRELOAD': library, 'RELAIS_FAIL_ALLOC': page.path})
+    door = (1, certificates.client_context()) if name == 'tls door' else (0, None)
     request = REQUESTS[name]
-    usual = ask(relais, request)
+    usual = ask(relais, request, *door)
     for _ in range(5):
-        assert ask(relais, request) == usual
+        assert ask(relais, request, *door) == usual
     live, spoiled = page.live, 0
     for at in range(1, LIMIT):
         page.fail(at, row)
-        status = ask(relais, request)
+        status = ask(relais, request, *door)
         failed = page.failed
         page.stop()
         spoiled += status != usual
         assert status is None or status == usual or status >= 500, f'allocation {at}: {status}'
         assert relais.running(), f'allocation {at} ended it:\n{relais.output()[-3000:]}'
-        assert ask(relais, request) == usual, f'the request after the failure of allocation {at}'
+        assert ask(relais, request, *door) == usual, f'the request after the failure of allocation {at}'
         if not failed:
             break
     else:
