@@ -330,6 +330,27 @@ static void go_on(struct rl_run *run)
 		run->conn->codec->resume(run->conn, run);
 }
 
+/* The turn has ended: if the connection that was reserved is gone, or has something to say, then on another one. */
+static void send_at_last(struct rl_run *run)
+{
+	struct rl_conn *conn = run->conn;
+
+	run->waiting_turn = false;
+	run->conn = NULL;
+	if (conn)
+		conn->keeper = NULL;
+	else
+		conn = rl_place_take(run->place);
+	while (conn && !rl_conn_is_quiet(conn, !run->replayable)) {
+		rl_conn_close(conn, false);
+		conn = rl_place_take(run->place);
+	}
+	if (conn)
+		rl_run_on_conn(run, conn);
+	else
+		open_one(run);
+}
+
 static void on_later(struct rl_task *task)
 {
 	struct rl_run *run = (struct rl_run *)((char *)task - offsetof(struct rl_run, later));
@@ -337,6 +358,8 @@ static void on_later(struct rl_task *task)
 	assert(!rl_run_over(run));
 	if (run->failure != RL_OK)
 		finish(run, run->failure);
+	else if (run->waiting_turn)
+		send_at_last(run);
 	else
 		go_on(run);
 }
@@ -362,6 +385,28 @@ static void set_up(struct rl_run *run, const struct rl_call_spec *spec, const st
 		rl_buf_init(&run->request, RL_REQUEST_HEAD_MAX_BYTES);
 }
 
+/*
+ * HTTP/1 sends at the turn's end: until then all that the poll has found is told, and what has come on this connection
+ * closes it (idle_event), since it would pass for our answer. HTTP/2 says itself which call it means.
+ */
+static void use_or_reserve(struct rl_run *run, struct rl_conn *conn)
+{
+	if (conn->codec->room && rl_conn_is_quiet(conn, !run->replayable)) {
+		rl_run_on_conn(run, conn);
+		return;
+	}
+	if (conn->codec->room) {
+		rl_conn_close(conn, false);
+		open_one(run);
+		return;
+	}
+	assert(!conn->run && !conn->keeper && !conn->idle);
+	run->conn = conn;
+	run->waiting_turn = true;
+	conn->keeper = run;
+	rl_loop_defer(run->place->pool->loop, &run->later);
+}
+
 enum rl_err rl_call_start(struct rl_pool *pool, const struct rl_call_spec *spec, const struct rl_call_ops *ops,
 			  void *owner, struct rl_call **out)
 {
@@ -377,12 +422,12 @@ enum rl_err rl_call_start(struct rl_pool *pool, const struct rl_call_spec *spec,
 	run->call.start_us = rl_clock_us();
 	enum rl_err err = rl_run_prepare(run, spec);
 
-	struct rl_conn *conn = err == RL_OK ? rl_place_take(place, !spec->replayable) : NULL;
+	struct rl_conn *conn = err == RL_OK ? rl_place_take(place) : NULL;
 
 	if (err != RL_OK)
 		rl_run_fail_later(run, err, "request head");
 	else if (conn)
-		rl_run_on_conn(run, conn);
+		use_or_reserve(run, conn);
 	else
 		open_one(run);
 	*out = &run->call;

@@ -90,6 +90,7 @@ struct rl_run {
 	unsigned refusals; /* how often the peer has said that it had not begun */
 	unsigned slot;     /* HTTP/2: which of its connection's streams */
 	bool paused;
+	bool waiting_turn;   /* `later` will send on `conn`, or on another one should that end before */
 	bool all_sent;       /* call.sent, but without waiting until a replay is out of the question */
 	bool answering;      /* a byte of the answer has come */
 	bool arrived;        /* the framing says that the answer is complete */
@@ -141,9 +142,11 @@ struct rl_conn {
 	const struct rl_codec *codec;
 	struct rl_place *place;
 	struct rl_transport *transport;
-	struct rl_run *run;          /* the one who opens it, then HTTP/1's one call; NULL: idle */
-	unsigned n_calls;            /* HTTP/2: calls on it */
+	struct rl_run *run;    /* the one who opens it, then HTTP/1's one call; NULL: idle */
+	unsigned n_calls;      /* HTTP/2: calls on it */
+	struct rl_run *keeper; /* HTTP/1: the call that sends at the turn's end, if nothing happens here until then */
 	struct rl_conn *prev, *next; /* idle list or shared list; graves use next */
+	uint64_t rested_turn;        /* rl_loop_turn when it became idle */
 	struct rl_timer timer;       /* how long it may stay idle; runs on lazily while it is used */
 	uint64_t idle_ms;            /* the origin's, or less where the provider says so (keep-alive: timeout=) */
 	bool ready, closed;
@@ -202,9 +205,13 @@ struct rl_pool {
 
 /* The origin as this loop sees it, made at first use; NULL without memory. */
 struct rl_place *rl_pool_place(struct rl_pool *pool, struct rl_origin *origin);
-/* One with room for another call, or the idle one used last, or NULL. `check`: looks whether an idle one is still alive
- * (a system call). */
-struct rl_conn *rl_place_take(struct rl_place *place, bool check);
+/* One with room for another call, or the idle one used last (before any that was used in this very turn), or NULL. */
+struct rl_conn *rl_place_take(struct rl_place *place);
+/*
+ * Whether a connection that was idle may serve again: nothing has come on it that has not been told. The poll tells
+ * for nothing, once it has been asked; `check` asks the kernel in any case.
+ */
+bool rl_conn_is_quiet(const struct rl_conn *conn, bool check);
 /* Opens a connection for `run` (a slot under the cap, name, connect, handshake), ending in rl_run_on_conn or fail. */
 void rl_opening_start(struct rl_run *run);
 void rl_opening_cancel(struct rl_opening *opening); /* gives back what it has; accepts NULL */

@@ -6,6 +6,9 @@
  *
  * An idle connection stays in the poll set for reading: whatever happens on it
  * (bytes nobody asked for, FIN, reset) closes it, at no cost while nothing happens.
+ * What has happened may still stand further back in the poll's list when a call wants
+ * the connection. So the call only reserves it, and sends at the turn's end
+ * (client.c): bytes that were there before the request could pass for its answer.
  */
 #include <assert.h>
 #include <errno.h>
@@ -17,6 +20,7 @@
 #include "http/share_priv.h"
 
 #define FREE_RUNS_MAX 256u
+#define FRESH_SKIPPED_MAX 32u     /* of the idle ones that were used in this very turn */
 #define KEEP_REQUEST_BYTES 16384u /* of a request's head buffer, between calls */
 
 /* ---- places ---- */
@@ -184,6 +188,7 @@ static void idle_link(struct rl_conn *conn)
 {
 	struct rl_place *place = conn->place;
 
+	conn->rested_turn = rl_loop_turn(place->pool->loop);
 	conn->prev = NULL;
 	conn->next = place->idle;
 	if (place->idle)
@@ -205,6 +210,9 @@ void rl_conn_close(struct rl_conn *conn, bool abort)
 	if (conn->shared)
 		rl_share_unlink(conn);
 	conn->run = NULL;
+	if (conn->keeper)
+		conn->keeper->conn = NULL;
+	conn->keeper = NULL;
 	rl_timer_stop(&conn->timer);
 	rl_transport_close(conn->transport, abort);
 	conn->transport = NULL;
@@ -232,6 +240,14 @@ static bool idle_count(struct rl_origin *origin)
 	return false;
 }
 
+static bool alive(const struct rl_conn *conn)
+{
+	char c;
+	ssize_t n = recv(rl_transport_fd(conn->transport), &c, 1, MSG_PEEK | MSG_DONTWAIT);
+
+	return n < 0 ? errno == EAGAIN : n > 0 && conn->codec->room; /* HTTP/2 has things to say between calls too */
+}
+
 /* Gives the connection away if calls wait for one: true if it is no longer the caller's. */
 static bool give_to_waiter(struct rl_conn *conn)
 {
@@ -239,6 +255,10 @@ static bool give_to_waiter(struct rl_conn *conn)
 
 	if (!origin->max_connections || atomic_load(&origin->n_waiters) == 0)
 		return false;
+	if (!alive(conn)) { /* no poll has told of that yet; its slot goes to the first who waits */
+		rl_conn_close(conn, false);
+		return true;
+	}
 	struct rl_waiter *waiter = rl_origin_waiter_here(origin, conn->place->pool->loop);
 
 	if (waiter)
@@ -271,29 +291,28 @@ void rl_conn_rest(struct rl_conn *conn)
 		rl_conn_close(conn, false);
 }
 
-static bool alive(const struct rl_conn *conn)
+struct rl_conn *rl_place_take(struct rl_place *place)
 {
-	char c;
-	ssize_t n = recv(rl_transport_fd(conn->transport), &c, 1, MSG_PEEK | MSG_DONTWAIT);
-
-	return n < 0 ? errno == EAGAIN : n > 0 && conn->codec->room; /* HTTP/2 has things to say between calls too */
-}
-
-struct rl_conn *rl_place_take(struct rl_place *place, bool check)
-{
-	struct rl_conn *conn;
+	uint64_t now = rl_loop_turn(place->pool->loop);
+	struct rl_conn *conn = place->idle;
 
 	if (place->shared)
 		return place->shared;
-	while ((conn = place->idle)) {
-		if (check && !alive(conn)) {
-			rl_conn_close(conn, false);
-			continue;
-		}
+	for (unsigned i = 0; conn && conn->rested_turn == now && i < FRESH_SKIPPED_MAX; i++)
+		conn = conn->next;
+	if (!conn)
+		conn = place->idle;
+	if (conn)
 		idle_unlink(conn);
-		return conn;
-	}
-	return NULL;
+	return conn;
+}
+
+bool rl_conn_is_quiet(const struct rl_conn *conn, bool check)
+{
+	bool polled = conn->rested_turn != rl_loop_turn(conn->place->pool->loop);
+
+	/* What comes on HTTP/2 says itself whose it is. */
+	return conn->shared || (!check && (polled || conn->codec->room)) || alive(conn);
 }
 
 /* ---- life ---- */

@@ -145,7 +145,12 @@ void rl_share_wait(struct rl_run *run)
 	struct rl_place *place = run->place;
 
 	/* A replay is for connections that have gone while they were idle: no other one of those. */
-	struct rl_conn *conn = run->replayed ? place->shared : rl_place_take(place, false);
+	struct rl_conn *conn = run->replayed ? place->shared : rl_place_take(place);
+
+	if (conn && !rl_conn_is_quiet(conn, !conn->codec->room)) {
+		rl_conn_close(conn, false);
+		conn = place->shared;
+	}
 
 	if (conn) {
 		rl_run_on_conn(run, conn);

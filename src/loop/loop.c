@@ -173,6 +173,7 @@ static void on_prepare(uv_prepare_t *prepare)
 
 	run_tasks(loop);
 	stop_if_asked(loop);
+	loop->turn++;
 }
 
 static void on_check(uv_check_t *check)
@@ -274,6 +275,11 @@ void rl_loop_stop(struct rl_loop *loop)
 const char *rl_loop_name(const struct rl_loop *loop)
 {
 	return loop->name;
+}
+
+uint64_t rl_loop_turn(const struct rl_loop *loop)
+{
+	return loop->turn;
 }
 
 uint64_t rl_loop_now_ms(const struct rl_loop *loop)

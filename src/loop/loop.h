@@ -28,6 +28,8 @@ void rl_loop_stop(struct rl_loop *loop);
 const char *rl_loop_name(const struct rl_loop *loop);
 /* Monotonic time at the start of this turn's callbacks, milliseconds. */
 uint64_t rl_loop_now_ms(const struct rl_loop *loop);
+/* Counts the polls: what happened at another number has been followed by a poll, whose events are told within this one. */
+uint64_t rl_loop_turn(const struct rl_loop *loop);
 /* A buffer of RL_LOOP_SCRATCH_BYTES shared by everything on this loop; valid until the next callback. For read(2). */
 #define RL_LOOP_SCRATCH_BYTES 65536u
 char *rl_loop_scratch(struct rl_loop *loop);

@@ -21,6 +21,7 @@ struct rl_loop {
 	struct rl_wheel wheel;
 	struct rl_task *tasks, **tasks_end; /* in order of queueing */
 	_Atomic(struct rl_mail *) mail;     /* newest first */
+	uint64_t turn;
 	atomic_bool stopping;
 	bool running;
 	struct rl_guest *guests;

@@ -266,7 +266,8 @@ struct caller {
 	bool pause_each; /* at every piece, for a moment */
 	bool paused;
 	struct rl_timer timer;
-	struct caller *then; /* started from on_end */
+	void (*at_end)(struct caller *); /* called from on_end */
+	struct caller *then;             /* started from on_end */
 	const struct rl_call_spec *then_spec;
 	uint64_t cancelled_us, paused_us;
 };
@@ -364,6 +365,8 @@ static inline void on_end(struct rl_call *call)
 	c->end = END_OK;
 	assert_true(call->start_us && call->connected_us && call->head_us);
 	assert_true(call->peer.len > 0);
+	if (c->at_end)
+		c->at_end(c);
 	if (c->then)
 		start(c->then, c->bench, c->then_spec);
 	one_done(c);

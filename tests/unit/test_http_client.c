@@ -2,6 +2,10 @@
 /* The client: what is written, what answers mean, which are refused, when a connection serves again. */
 #include "http_client_kit.h"
 
+#include <linux/sockios.h>
+#include <netinet/tcp.h>
+#include <sys/ioctl.h>
+
 /* ---- good answers ---- */
 
 static void request_is_written(void **state)
@@ -635,6 +639,161 @@ static void idle_connections_are_bounded_and_age(void **state)
 	provider_close(p);
 }
 
+/* ---- bytes that nobody asked for (FAULTS 66) ---- */
+
+#define STRAY H "x-marker: stray\r\ncontent-length: 5\r\n\r\nstray"
+#define RIGHT H "x-marker: right\r\ncontent-length: 2\r\n\r\nok"
+
+/*
+ * A provider within the test's own thread, so that the order of things is certain: `trigger` becomes readable first
+ * and starts the second call, whose connection already has something to say by then, further down the same poll.
+ */
+struct stray {
+	struct bench b;
+	struct caller c[2];
+	struct rl_call_spec spec;
+	struct rl_poll *accepting, *trigger;
+	int listener, conns[4], n_conns, pipe[2];
+};
+
+static void stray_accept(void *owner, unsigned events)
+{
+	struct stray *s = owner;
+
+	(void)events;
+	int fd = accept(s->listener, NULL, NULL);
+
+	assert_true(fd >= 0 && s->n_conns < 4);
+	s->conns[s->n_conns++] = fd;
+	say(fd, RIGHT, strlen(RIGHT)); /* as if it had read the request */
+}
+
+static void stray_trigger(void *owner, unsigned events)
+{
+	struct stray *s = owner;
+	char c;
+
+	(void)events;
+	assert_int_equal(read(s->pipe[0], &c, 1), 1);
+	start(&s->c[1], &s->b, &s->spec);
+}
+
+/* Until the client's kernel has all that was said, the FIN included. */
+static void stray_arrives(int fd)
+{
+	struct tcp_info info = {0};
+	int unread = 1;
+
+	for (int i = 0; i < 5000; i++) {
+		socklen_t len = sizeof info;
+
+		getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len);
+		if (ioctl(fd, SIOCOUTQ, &unread) == 0 && unread == 0 && info.tcpi_state != TCP_FIN_WAIT1)
+			return;
+		sleep_ms(1);
+	}
+	fail();
+}
+
+static void stray_open(struct stray *s, bool replayable)
+{
+	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof sa;
+
+	memset(s, 0, sizeof *s);
+	s->listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	assert_int_equal(bind(s->listener, (struct sockaddr *)&sa, len), 0);
+	assert_int_equal(listen(s->listener, 8), 0);
+	getsockname(s->listener, (struct sockaddr *)&sa, &len);
+	assert_int_equal(pipe(s->pipe), 0);
+	bench_open(&s->b, origin_for(ntohs(sa.sin_port), 0, 32));
+	assert_int_equal(rl_poll_new(s->b.loop, s->listener, stray_accept, s, &s->accepting), RL_OK);
+	assert_int_equal(rl_poll_new(s->b.loop, s->pipe[0], stray_trigger, s, &s->trigger), RL_OK);
+	rl_poll_want(s->accepting, RL_POLL_READ);
+	rl_poll_want(s->trigger, RL_POLL_READ);
+	s->spec = post(&s->b);
+	s->spec.replayable = replayable;
+	caller_init(&s->c[0]);
+	caller_init(&s->c[1]);
+}
+
+/* The second call has had an answer of its own, over a connection of its own. */
+static void stray_close(struct stray *s)
+{
+	assert_string_equal(s->c[0].marker, "right");
+	assert_int_equal(s->c[1].end, END_OK);
+	assert_string_equal(s->c[1].marker, "right");
+	assert_false(s->c[1].reused);
+	assert_int_equal(s->n_conns, 2);
+	rl_poll_free(s->accepting);
+	rl_poll_free(s->trigger);
+	caller_fini(&s->c[0]);
+	caller_fini(&s->c[1]);
+	bench_close(&s->b);
+	for (int i = 0; i < s->n_conns; i++)
+		close(s->conns[i]);
+	close(s->listener);
+	close(s->pipe[0]);
+	close(s->pipe[1]);
+}
+
+/* `what` (NULL: the end) comes on the idle connection in the very turn in which a call wants it. */
+static void stray_play(const char *what, bool replayable)
+{
+	struct stray s;
+
+	stray_open(&s, replayable);
+	start(&s.c[0], &s.b, &s.spec);
+	run(&s.b);
+	linger(&s.b, 20);
+	assert_int_equal(write(s.pipe[1], "x", 1), 1);
+	if (what)
+		say(s.conns[0], what, strlen(what));
+	else
+		shutdown(s.conns[0], SHUT_WR);
+	stray_arrives(s.conns[0]);
+	run(&s.b);
+	stray_close(&s);
+}
+
+static void stray_bytes_are_no_answer(void **state)
+{
+	(void)state;
+	stray_play(STRAY, true);
+	stray_play(STRAY, false);
+	stray_play("H", true);
+}
+
+static void an_end_at_the_moment_of_reuse(void **state)
+{
+	(void)state;
+	stray_play(NULL, true);
+	stray_play(NULL, false);
+}
+
+/* The next call begins in the turn in which the answer came: no poll can have told of what came behind it. */
+static void stray_behind_an_answer(struct caller *c)
+{
+	struct stray *s = (struct stray *)((char *)c->bench - offsetof(struct stray, b));
+
+	say(s->conns[0], STRAY, strlen(STRAY));
+	stray_arrives(s->conns[0]);
+}
+
+static void stray_bytes_right_behind_an_answer(void **state)
+{
+	struct stray s;
+
+	(void)state;
+	stray_open(&s, true);
+	s.c[0].at_end = stray_behind_an_answer;
+	s.c[0].then = &s.c[1];
+	s.c[0].then_spec = &s.spec;
+	start(&s.c[0], &s.b, &s.spec);
+	run(&s.b);
+	stray_close(&s);
+}
+
 static void trim_closes_what_nobody_knows(void **state)
 {
 	const struct step *scripts[] = {serve_many};
@@ -705,6 +864,9 @@ int main(void)
 		cmocka_unit_test(bytes_after_an_answer_end_the_connection),
 		cmocka_unit_test(a_call_from_on_end_takes_the_same_connection),
 		cmocka_unit_test(idle_connections_are_bounded_and_age),
+		cmocka_unit_test(stray_bytes_are_no_answer),
+		cmocka_unit_test(an_end_at_the_moment_of_reuse),
+		cmocka_unit_test(stray_bytes_right_behind_an_answer),
 		cmocka_unit_test(trim_closes_what_nobody_knows),
 		cmocka_unit_test(keep_alive_timeout_is_heeded),
 	};
