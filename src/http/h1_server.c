@@ -491,7 +491,8 @@ static void h1_end(struct rl_xchg *x)
 {
 	struct rl_conn *conn = x->conn;
 
-	if (x->close || conn->server->draining || body_in_the_way(x)) {
+	/* Who was not told that the connection ends may have sent its next request already: a retiring server takes it. */
+	if (x->close || (conn->server->draining && !conn->server->retiring) || body_in_the_way(x)) {
 		rl_conn_finish(conn, conn->server->limits.write_idle_ms, false);
 	} else if (x->body_done) {
 		next_request(conn);

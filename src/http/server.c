@@ -88,6 +88,7 @@ size_t rl_server_connections(const struct rl_server *server)
 void rl_server_drain(struct rl_server *server)
 {
 	server->draining = true;
+	server->retiring = false;
 	for (struct rl_conn *conn = server->conns, *next; conn; conn = next) {
 		next = conn->next;
 		if (conn->state == RL_CONN_OPEN && !conn->busy && conn->codec->idle(conn))
@@ -97,7 +98,7 @@ void rl_server_drain(struct rl_server *server)
 
 void rl_server_retire(struct rl_server *server)
 {
-	server->draining = true;
+	server->draining = server->retiring = true;
 }
 
 void rl_server_abort(struct rl_server *server)

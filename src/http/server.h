@@ -76,7 +76,10 @@ void rl_server_set_limits(struct rl_server *server, const struct rl_server_limit
 void rl_server_set_always(struct rl_server *server, const struct rl_header *fields, size_t n);
 /* Idle connections close now, the others after their answer ("Connection: close"). */
 void rl_server_drain(struct rl_server *server);
-/* Every connection closes after its next answer; one that is idle now has until rl_server_drain to ask for it. */
+/*
+ * The next answer of each connection says that it is the last. Nothing closes without having said so until
+ * rl_server_drain: idle connections, and those whose answer has begun, may ask once more.
+ */
 void rl_server_retire(struct rl_server *server);
 /* Closes everything that is left, calling on_gone(SHUTDOWN). */
 void rl_server_abort(struct rl_server *server);

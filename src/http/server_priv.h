@@ -127,7 +127,8 @@ struct rl_server {
 	const struct rl_exchange_ops *ops;
 	void *service;
 	struct rl_server_limits limits;
-	bool draining;
+	bool draining; /* each answer is its connection's last */
+	bool retiring; /* ... but for those that began before and did not say so */
 	struct rl_conn *conns;
 	size_t n_conns;
 	struct rl_conn *free_conns;

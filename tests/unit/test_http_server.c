@@ -532,6 +532,49 @@ static void client_drain(struct rig *rig)
 	close(busy);
 }
 
+/* Reads a chunked answer to its last chunk, however long it is. */
+static bool read_to_the_end(int fd)
+{
+	static const char end[] = "\r\n0\r\n\r\n";
+	char got[65536 + sizeof end] = "";
+	size_t kept = 0;
+
+	for (;;) {
+		ssize_t n = recv(fd, got + kept, sizeof got - kept, 0);
+
+		if (n <= 0)
+			return false;
+		kept += (size_t)n;
+		if (kept >= strlen(end) && memcmp(got + kept - strlen(end), end, strlen(end)) == 0)
+			return true;
+		size_t tail = kept < strlen(end) ? kept : strlen(end);
+
+		memmove(got, got + kept - tail, tail);
+		kept = tail;
+	}
+}
+
+/* Nobody's connection closes without having been told: each may have sent its next request already. */
+static void client_retire(struct rig *rig)
+{
+	int fds[2] = {dial(rig), dial(rig)};
+
+	say(fds[0], RL_STR("GET /bye HTTP/1.1\r\nHost: a\r\n\r\n"));
+	hear_until(rig, fds[0], "bye");
+	say(fds[1], RL_STR("GET /stream?4000 HTTP/1.1\r\nHost: a\r\n\r\n"));
+	hear_until(rig, fds[1], "\r\n\r\n");
+	post(rig, -1, rl_server_retire);
+	CHECK(rig, read_to_the_end(fds[1]));
+	for (int i = 0; i < 2; i++) {
+		say(fds[i], RL_STR("GET /bye HTTP/1.1\r\nHost: a\r\n\r\n"));
+		char *a = hear(fds[i], NULL);
+
+		CHECK(rig, status_of(a) == 200 && strstr(a, "Connection: close\r\n") && strstr(a, "bye"));
+		free(a);
+		close(fds[i]);
+	}
+}
+
 static void client_abort(struct rig *rig)
 {
 	int fd = dial(rig);
@@ -550,6 +593,7 @@ static void a_server_drains_and_aborts(void **state)
 {
 	(void)state;
 	assert_int_equal(run(client_drain).gone, 0);
+	assert_int_equal(run(client_retire).gone, 0);
 	struct totals t = run(client_abort);
 	assert_int_equal(t.gone, 1);
 	assert_int_equal(t.reason, RL_ERR_SHUTDOWN);
