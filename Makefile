@@ -6,7 +6,7 @@ DESTDIR ?=
 ARGS    ?=
 
 .DEFAULT_GOAL := all
-.PHONY: all run test check format docs bench interop fuzz install uninstall clean help bootstrap
+.PHONY: all run test check format docs bench interop fuzz dist install uninstall clean help bootstrap
 
 all: bootstrap         ## build build/relais (installs what is missing first)
 	@tools/build -d $(BUILD) relais
@@ -40,6 +40,9 @@ interop: all           ## the official clients and a real model server against r
 fuzz:                  ## every fuzz target for SECONDS_EACH=60
 	@tools/bootstrap check
 	@tools/fuzz $(or $(SECONDS_EACH),60) $(ARGS)
+
+dist: bootstrap        ## dist/relais-VERSION-linux-ARCH.tar.gz: the program with its libraries
+	@tools/dist
 
 install: all           ## program, man page, systemd unit, shell completion (PREFIX, DESTDIR)
 	@BUILD=$(BUILD) PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) tools/install
