@@ -135,7 +135,7 @@ static const char *refuses(struct rl_admin *admin, const struct rl_exchange *x, 
 
 	a->status = 403;
 	if (!rl_secret_is_set(token))
-		return rl_open_listener_refuses(&x->head, true, false);
+		return rl_open_listener_refuses(&x->head, x->peer->sa.ss_family != AF_UNIX, false);
 	a->status = 429;
 	if (guesses(admin, x, rl_rate_look, a))
 		return too_often;

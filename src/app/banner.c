@@ -13,11 +13,23 @@ static const char *scheme(const struct rl_door *door)
 	return door->tls ? "https" : "http";
 }
 
+/* Of a Unix socket, or NULL. */
+static const char *path_of(const struct rl_door *door)
+{
+	const char *text = rl_listener_text(door->listener);
+
+	return rl_str_starts(rl_str_of(text), RL_STR("unix:")) ? text + strlen("unix:") : NULL;
+}
+
 static void print_doors(const char *plane, const struct rl_doors *doors)
 {
-	for (size_t i = 0; i < doors->n; i++)
-		printf("listening %s %s://%s\n", plane, scheme(&doors->list[i]),
-		       rl_listener_text(doors->list[i].listener));
+	for (size_t i = 0; i < doors->n; i++) {
+		const struct rl_door *door = &doors->list[i];
+		const char *path = path_of(door);
+
+		printf("listening %s %s://%s\n", plane, path ? "unix" : scheme(door),
+		       path ? path : rl_listener_text(door->listener));
+	}
 }
 
 static void first_id(void *ctx, rl_str id)
@@ -86,9 +98,13 @@ void rl_banner_print(const struct rl_snapshot *s, const struct rl_doors *data, c
 		printf("No provider key is set and no local model server answers, so relais serves two simulated\n"
 		       "providers: their answers are made up. Set OPENAI_API_KEY (or another provider's) and start again.\n");
 	if (data->n && pick_model(s, model, sizeof model)) {
-		printf("try:\n  curl %s://%s/v1/chat/completions -H 'content-type: application/json' %s-d '{\"model\": "
-		       "\"%s\", \"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}]}'\n",
-		       scheme(&data->list[0]), rl_listener_text(data->list[0].listener),
+		const struct rl_door *door = &data->list[0];
+		const char *path = path_of(door);
+
+		printf("try:\n  curl %s%s%s%s://%s/v1/chat/completions -H 'content-type: application/json' %s-d "
+		       "'{\"model\": \"%s\", \"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}]}'\n",
+		       path ? "--unix-socket '" : "", path ? path : "", path ? "' " : "", scheme(door),
+		       path ? "localhost" : rl_listener_text(door->listener),
 		       s->callers.open ? "" : "-H \"authorization: Bearer $KEY\" ", model);
 	}
 	fflush(stdout);

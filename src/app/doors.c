@@ -132,14 +132,14 @@ static void on_admin_accept(void *arg, struct rl_listener *listener, int fd, con
 /* ---- opening and closing ---- */
 
 /* The socket that was given to us for this address, or one that we open. */
-static enum rl_err open_listener(struct rl_door *door, enum rl_plane plane, rl_str address, rl_accept_f on_connection,
-				 const char **why)
+static enum rl_err open_listener(struct rl_door *door, enum rl_plane plane, const struct rl_cfg_listen *at,
+				 rl_accept_f on_connection, const char **why)
 {
 	struct rl_program *p = door->program;
-	int fd = rl_inherit_take(&p->inherit, plane, address);
+	int fd = rl_inherit_take(&p->inherit, plane, at->address);
 
 	if (fd < 0)
-		return rl_listener_open(p->loop, address, on_connection, door, &door->listener, why);
+		return rl_listener_open(p->loop, at->address, at->mode, on_connection, door, &door->listener, why);
 	enum rl_err err = rl_listener_adopt(p->loop, fd, on_connection, door, &door->listener);
 
 	*why = rl_err_text(err);
@@ -157,8 +157,7 @@ static int open_door(struct rl_program *p, enum rl_plane plane, struct rl_doors 
 	assert(doors->n < RL_DOORS_MAX && at->address.n < sizeof door->address);
 	*door = (struct rl_door){.program = p, .by_name = rl_inherit_named(&p->inherit, plane) > 0};
 	memcpy(door->address, at->address.p, at->address.n);
-	enum rl_err err =
-		open_listener(door, plane, at->address, plane == RL_PLANE_DATA ? on_accept : on_admin_accept, &why);
+	enum rl_err err = open_listener(door, plane, at, plane == RL_PLANE_DATA ? on_accept : on_admin_accept, &why);
 
 	if (!err) {
 		door->tls = rl_tls_server_ref(tls);
@@ -191,6 +190,27 @@ int rl_doors_open(struct rl_program *p, const struct rl_config *config, const st
 	int status = open_plane(p, RL_PLANE_DATA, s->listen, s->n_listen, locks->data);
 
 	return status ? status : open_plane(p, RL_PLANE_ADMIN, s->admin, s->n_admin, locks->admin);
+}
+
+void rl_doors_leave_files(struct rl_program *p)
+{
+	for (size_t i = 0; i < p->data.n; i++)
+		rl_listener_own_file(p->data.list[i].listener, false);
+	for (size_t i = 0; i < p->admin_doors.n; i++)
+		rl_listener_own_file(p->admin_doors.list[i].listener, false);
+}
+
+static void take_files(const struct rl_inherit *in, enum rl_plane plane, struct rl_doors *doors)
+{
+	for (size_t i = 0; i < doors->n; i++)
+		if (rl_inherit_with_file(in, plane, rl_str_of(doors->list[i].address)))
+			rl_listener_own_file(doors->list[i].listener, true);
+}
+
+void rl_doors_take_files(struct rl_program *p)
+{
+	take_files(&p->inherit, RL_PLANE_DATA, &p->data);
+	take_files(&p->inherit, RL_PLANE_ADMIN, &p->admin_doors);
 }
 
 void rl_doors_accepting(struct rl_doors *doors, bool on)

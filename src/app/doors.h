@@ -51,6 +51,9 @@ int rl_doors_open(struct rl_program *program, const struct rl_config *config, co
 /* From now on the doors use these contexts, as far as the configuration still names them by the same address. */
 void rl_doors_change_locks(struct rl_program *program, const struct rl_config *config,
 			   const struct rl_door_locks *locks);
+/* Another process goes on with our sockets: the files of Unix sockets are its own to remove. And the other side of it. */
+void rl_doors_leave_files(struct rl_program *program);
+void rl_doors_take_files(struct rl_program *program);
 void rl_doors_accepting(struct rl_doors *doors, bool on);
 void rl_doors_close(struct rl_doors *doors);
 bool rl_doors_beyond_loopback(const struct rl_doors *doors);

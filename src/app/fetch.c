@@ -70,7 +70,8 @@ enum rl_err rl_fetch(rl_str address, rl_str path, struct rl_secret token, uint16
 	struct rl_url url;
 	char full[512], bearer[4096] = "";
 	const char *why;
-	int n = snprintf(full, sizeof full, "http://%.*s", RL_STR_ARG(address));
+	bool by_path = rl_str_starts(address, RL_STR("unix:"));
+	int n = snprintf(full, sizeof full, "%s%.*s", by_path ? "" : "http://", RL_STR_ARG(address));
 	rl_str secret = rl_secret_reveal(token);
 
 	if (n < 0 || (size_t)n >= sizeof full || secret.n > sizeof bearer - 16 ||
@@ -78,7 +79,8 @@ enum rl_err rl_fetch(rl_str address, rl_str path, struct rl_secret token, uint16
 		return RL_ERR_SYNTAX;
 	if (secret.n)
 		snprintf(bearer, sizeof bearer, "Bearer %.*s", RL_STR_ARG(secret));
-	struct rl_origin_spec spec = {.host = url.host, .port = url.port, .max_idle = 1, .idle_ms = 1000};
+	struct rl_origin_spec spec = {
+		.host = url.host, .port = url.port, .unix_path = url.unix_path, .max_idle = 1, .idle_ms = 1000};
 	enum rl_err err = rl_origin_new(&spec, &origin, &why);
 
 	if (!err)

@@ -495,6 +495,7 @@ static bool handed_socket(void *owner, size_t i, struct rl_inherited *out)
 	*out = (struct rl_inherited){.fd = rl_listener_fd(door->listener),
 				     .plane = data ? RL_PLANE_DATA : RL_PLANE_ADMIN,
 				     .by_name = door->by_name,
+				     .own_file = rl_listener_owns_file(door->listener),
 				     .addr = *rl_listener_addr(door->listener)};
 	snprintf(out->address, sizeof out->address, "%s", door->address);
 	return true;
@@ -524,6 +525,7 @@ static void hand_over(void *owner, pid_t next)
 		rl_notify_main_pid(&p->notify, next);
 	rl_pulse_stop(&p->pulse);
 	rl_notify_close(&p->notify);
+	rl_doors_leave_files(p);
 	if (p->phase == RL_PHASE_SERVING)
 		enter_retiring(p);
 }

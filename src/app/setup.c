@@ -51,39 +51,12 @@ void rl_setup_apply(const struct rl_config *config)
 		rl_log_set_level((enum rl_log_level)rl_log_level_parse(level));
 }
 
-/* Addresses that the configuration may name and the listener does not know yet. */
-static enum rl_err check_addresses(const struct rl_config *config, const char *key, const struct rl_cfg_listen *list,
-				   size_t n, struct rl_buf *report)
-{
-	enum rl_err err = RL_OK;
-
-	for (size_t i = 0; i < n; i++) {
-		if (!rl_str_starts(list[i].address, RL_STR("unix:")))
-			continue;
-		rl_buf_printf(report,
-			      "%.*s:%u:%u: server.%s: Unix sockets are not served yet: give an IP address and port\n",
-			      RL_STR_ARG(config->path), list[i].line, list[i].column, key);
-		err = RL_ERR_UNSUPPORTED;
-	}
-	return err;
-}
-
 enum rl_err rl_setup_load_config(const char *file, struct rl_buf *report, struct rl_config **out)
 {
 	enum rl_err err = rl_config_load(file, rl_setup_names(), report, out);
 
 	if (err)
 		return err;
-	const struct rl_cfg_server *s = &(*out)->server;
-
-	err = check_addresses(*out, "listen", s->listen, s->n_listen, report);
-	if (check_addresses(*out, "admin", s->admin, s->n_admin, report))
-		err = RL_ERR_UNSUPPORTED;
-	if (err) {
-		rl_config_free(*out);
-		*out = NULL;
-		return err;
-	}
 	settle(*out);
 	return RL_OK;
 }

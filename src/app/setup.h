@@ -29,10 +29,7 @@ const struct rl_config_names *rl_setup_names(void);
  * Errors and warnings are printed to standard error. Returns an exit status (RL_EXIT_OK, _FAILED, _USAGE).
  */
 int rl_setup_load(const char *file, struct rl_loop *sim_loop, struct rl_setup *out);
-/*
- * rl_config_load, what of a good configuration this program cannot serve, and the defaults that depend on the
- * machine. Results as there.
- */
+/* rl_config_load, and the defaults that depend on the machine. Results as there. */
 enum rl_err rl_setup_load_config(const char *file, struct rl_buf *report, struct rl_config **out) RL_MUST_CHECK;
 /* The settings of the process itself (log level), when a configuration takes over. */
 void rl_setup_apply(const struct rl_config *config);

@@ -280,6 +280,8 @@ static int open_to_all(struct rl_program *p, struct rl_takeover *t)
 	rl_keeper_open(p);
 	if (rl_takeover_serving(t))
 		RL_WARN("takeover", "%s: it may serve beside this one", t->why);
+	else
+		rl_doors_take_files(p);
 	return RL_EXIT_OK;
 }
 

@@ -196,6 +196,8 @@ void rl_check_listen(struct rl_schema_cx *cx, void *object)
 
 	if (rl_schema_written(cx, "tls") && !listen->tls.on_said)
 		listen->tls.on = true;
+	if (rl_schema_written(cx, "mode") && listen->address.n && !rl_str_starts(listen->address, RL_STR("unix:")))
+		rl_schema_fail(cx, "mode", "only Unix sockets have one");
 }
 
 void rl_check_server_tls(struct rl_schema_cx *cx, void *object)

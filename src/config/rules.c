@@ -263,3 +263,19 @@ const char *rl_rule_key_hash(struct rl_arena *arena, rl_str text, void *field)
 	}
 	return NULL;
 }
+
+const char *rl_rule_mode(struct rl_arena *arena, rl_str text, void *field)
+{
+	uint32_t mode = 0;
+
+	(void)arena;
+	if (text.n < 3 || text.n > 4 || (text.n == 4 && text.p[0] != '0'))
+		return "expected permissions as three octal digits, such as 0660";
+	for (size_t i = 0; i < text.n; i++) {
+		if (text.p[i] < '0' || text.p[i] > '7')
+			return "expected permissions as three octal digits, such as 0660";
+		mode = mode << 3 | (uint32_t)(text.p[i] - '0');
+	}
+	*(uint32_t *)field = mode;
+	return NULL;
+}

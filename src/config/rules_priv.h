@@ -19,6 +19,8 @@ const char *rl_rule_header_value(rl_str value);
 const char *rl_rule_body_name(rl_str value);
 const char *rl_rule_name(rl_str value);       /* of a provider or client */
 const char *rl_rule_model_name(rl_str value); /* an alias may look like a provider's id */
+/* Octal permissions into uint32_t. */
+const char *rl_rule_mode(struct rl_arena *arena, rl_str text, void *field);
 /* "sha256:<64 hex>" into unsigned char[32]. */
 const char *rl_rule_key_hash(struct rl_arena *arena, rl_str text, void *field);
 

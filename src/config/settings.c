@@ -133,6 +133,13 @@ static const struct rl_schema_row listen_rows[] = {
 	 F(rl_cfg_listen, tls),
 	 .child = &listen_tls_schema,
 	 .doc = "Speak TLS here: `true`, or certificates of its own."},
+	{.key = "mode",
+	 .type = RL_SCHEMA_CUSTOM,
+	 F(rl_cfg_listen, mode),
+	 .initial = "0660",
+	 .parse = rl_rule_mode,
+	 .type_text = "octal permissions",
+	 .doc = "Of a Unix socket's file, whatever the umask: who may write to it may call."},
 };
 static const struct rl_schema listen_schema = {
 	.size = sizeof(struct rl_cfg_listen),

@@ -138,7 +138,10 @@ static bool send_socket(struct rl_control *c, const struct rl_inherited *s)
 
 	assert(s->plane != RL_PLANE_ANY);
 	snprintf(text, sizeof text, "socket %s %s %s", s->plane == RL_PLANE_DATA ? "data" : "admin",
-		 s->by_name ? "named" : "by-address", s->address);
+		 s->by_name    ? "named"
+		 : s->own_file ? "own-file"
+			       : "by-address",
+		 s->address);
 	return rl_letter_send(c->peer, s->fd, text) == RL_OK;
 }
 

@@ -6,7 +6,7 @@
  *
  *   we     "relais"                               or "no WHY", as at each later step
  *   other  "relais takeover 1"                    within ANSWER_MS
- *   we     "socket PLANE ADDRESS" with the descriptor, once each; "notify ..."; "end"
+ *   we     "socket PLANE HOW ADDRESS" with the descriptor, once each; "notify ..."; "end"
  *   other  "ready"                                within START_MS: it has started whole
  *   we     accept no more, "paused"
  *   other  "serving"                              within ANSWER_MS, or we accept again

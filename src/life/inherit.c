@@ -141,6 +141,14 @@ int rl_inherit_take(struct rl_inherit *in, enum rl_plane plane, rl_str address)
 	return -1;
 }
 
+bool rl_inherit_with_file(const struct rl_inherit *in, enum rl_plane plane, rl_str address)
+{
+	for (size_t i = 0; i < in->n; i++)
+		if (in->sockets[i].own_file && in->sockets[i].plane == plane && names(address, &in->sockets[i]))
+			return true;
+	return false;
+}
+
 const struct rl_inherited *rl_inherit_left(const struct rl_inherit *in)
 {
 	for (size_t i = 0; i < in->n; i++)

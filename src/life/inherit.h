@@ -22,6 +22,7 @@ struct rl_inherited {
 	enum rl_plane plane;
 	/* Stands for the plane's next address, whatever that says: the manager called it "data" or "admin". */
 	bool by_name;
+	bool own_file;                     /* of a Unix socket: its former owner made the file, and leaves it to us */
 	char address[RL_INHERIT_TEXT_MAX]; /* as its former owner's configuration wrote it; empty: not known */
 	struct rl_addr addr;
 };
@@ -41,6 +42,8 @@ enum rl_err rl_inherit_add(struct rl_inherit *in, int fd, enum rl_plane plane, b
 int rl_inherit_take(struct rl_inherit *in, enum rl_plane plane, rl_str address);
 /* How many were given by the plane's name: if there are any, they are the only ones of that plane. */
 size_t rl_inherit_named(const struct rl_inherit *in, enum rl_plane plane);
+/* Whether the socket that was given for this address came with its file (own_file). */
+bool rl_inherit_with_file(const struct rl_inherit *in, enum rl_plane plane, rl_str address);
 /* A socket that nobody has taken, or NULL. */
 const struct rl_inherited *rl_inherit_left(const struct rl_inherit *in);
 void rl_inherit_close(struct rl_inherit *in); /* those that are left */

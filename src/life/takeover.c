@@ -80,7 +80,7 @@ static enum rl_err dial(struct rl_takeover *t, const char *path)
 	return RL_OK;
 }
 
-/* "socket PLANE HOW ADDRESS" */
+/* "socket PLANE HOW ADDRESS"; HOW is named, by-address, or own-file: by address, and its file becomes ours. */
 static enum rl_err take_socket(struct rl_takeover *t, const struct rl_letter *letter, struct rl_inherit *into)
 {
 	rl_str rest = rl_str_of(letter->text);
@@ -96,6 +96,7 @@ static enum rl_err take_socket(struct rl_takeover *t, const struct rl_letter *le
 	}
 	if (rl_inherit_add(into, letter->fd, data ? RL_PLANE_DATA : RL_PLANE_ADMIN, named, rest.p))
 		return wrong(t, RL_ERR_PROTOCOL, "the running process gives what is no listening socket");
+	into->sockets[into->n - 1].own_file = rl_str_eq(how, RL_STR("own-file"));
 	return RL_OK;
 }
 

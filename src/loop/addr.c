@@ -7,7 +7,7 @@
 
 #include "loop/addr_priv.h"
 
-static bool unix_literal(rl_str path, struct rl_addr *out)
+bool rl_addr_unix(rl_str path, struct rl_addr *out)
 {
 	struct sockaddr_un sa = {.sun_family = AF_UNIX};
 
@@ -26,7 +26,7 @@ bool rl_addr_literal(rl_str host, uint16_t port, struct rl_addr *out)
 	struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
 
 	if (rl_str_starts(host, RL_STR("unix:")))
-		return unix_literal(rl_str_sub(host, strlen("unix:"), host.n), out);
+		return rl_addr_unix(rl_str_sub(host, strlen("unix:"), host.n), out);
 	bool bracketed = host.n >= 2 && host.p[0] == '[' && host.p[host.n - 1] == ']';
 
 	if (bracketed)

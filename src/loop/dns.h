@@ -46,6 +46,8 @@ void rl_dns_cancel(struct rl_dns_query *query);
 
 /* "host:port", "[v6]:port" to an address without asking anybody; RL_ERR_SYNTAX if it is not literal. */
 enum rl_err rl_addr_parse(rl_str text, struct rl_addr *out) RL_MUST_CHECK;
+/* The address of a Unix socket; false for a path that is empty, too long (107 bytes) or holds a NUL. */
+bool rl_addr_unix(rl_str path, struct rl_addr *out);
 /* "127.0.0.1:8080", "[::1]:8080"; NUL-terminated into out. */
 #define RL_ADDR_TEXT_MAX 64
 void rl_addr_text(const struct rl_addr *addr, char out[RL_ADDR_TEXT_MAX]);

@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -13,6 +14,7 @@
 
 #include "base/log.h"
 #include "net/listener.h"
+#include "net/unix_socket.h"
 
 #define ACCEPTS_PER_TURN 64u
 #define REST_MS 100u
@@ -24,6 +26,8 @@ struct rl_listener {
 	rl_accept_f on_accept;
 	void *arg;
 	struct rl_addr addr;
+	struct rl_unix_file file; /* of a Unix socket */
+	bool owns_file;
 	char text[RL_LISTENER_TEXT_MAX];
 	int fd;
 	bool accepting; /* the owner's wish */
@@ -81,7 +85,7 @@ static void on_readable(void *owner, unsigned events)
 		update(listener);
 }
 
-static enum rl_err open_socket(struct rl_listener *listener)
+static enum rl_err open_inet(struct rl_listener *listener)
 {
 	const struct sockaddr *sa = (const struct sockaddr *)&listener->addr.sa;
 	const int on = 1;
@@ -99,7 +103,40 @@ static enum rl_err open_socket(struct rl_listener *listener)
 		return rl_err_from_errno(errno);
 	static_assert(RL_LISTENER_TEXT_MAX >= RL_ADDR_TEXT_MAX, "an address must fit");
 	rl_addr_text(&listener->addr, listener->text);
-	return rl_poll_new(listener->loop, listener->fd, on_readable, listener, &listener->poll);
+	return RL_OK;
+}
+
+static enum rl_err open_socket(struct rl_listener *listener, rl_str address, unsigned mode, const char **why)
+{
+	rl_str path = rl_str_sub(address, strlen("unix:"), address.n);
+	enum rl_err err;
+
+	if (rl_str_starts(address, RL_STR("unix:"))) {
+		*why = "not the path of a Unix socket: 1 to 107 bytes";
+		if (!rl_addr_unix(path, &listener->addr))
+			return RL_ERR_SYNTAX;
+		err = rl_unix_listen(&listener->addr, mode, &listener->fd, why);
+		rl_unix_known(&listener->addr, &listener->file, listener->text, sizeof listener->text);
+		listener->owns_file = !err;
+		return err;
+	}
+	*why = "not an address: write 127.0.0.1:8080, [::1]:8080 or unix:/path";
+	err = rl_addr_parse(address, &listener->addr);
+	if (err)
+		return err;
+	err = open_inet(listener);
+	*why = err == RL_ERR_BUSY ? strerror(EADDRINUSE) : strerror(errno);
+	return err;
+}
+
+static void close_socket(struct rl_listener *listener)
+{
+	if (listener->fd < 0)
+		return;
+	/* While it is open no other file can have its inode. */
+	if (listener->owns_file)
+		rl_unix_remove(&listener->addr, &listener->file);
+	close(listener->fd);
 }
 
 static void release(struct rl_task *task)
@@ -123,7 +160,7 @@ static struct rl_listener *listener_new(struct rl_loop *loop, rl_accept_f on_acc
 	return listener;
 }
 
-enum rl_err rl_listener_open(struct rl_loop *loop, rl_str address, rl_accept_f on_accept, void *arg,
+enum rl_err rl_listener_open(struct rl_loop *loop, rl_str address, unsigned mode, rl_accept_f on_accept, void *arg,
 			     struct rl_listener **out, const char **why)
 {
 	struct rl_listener *listener = listener_new(loop, on_accept, arg);
@@ -133,15 +170,13 @@ enum rl_err rl_listener_open(struct rl_loop *loop, rl_str address, rl_accept_f o
 	*why = rl_err_text(err);
 	if (!listener)
 		return err;
-	err = rl_addr_parse(address, &listener->addr);
-	if (err != RL_OK) {
-		*why = "not an address: write 127.0.0.1:8080 or [::1]:8080";
-	} else if ((err = open_socket(listener)) != RL_OK) {
-		*why = err == RL_ERR_BUSY ? strerror(EADDRINUSE) : strerror(errno);
-		if (listener->fd >= 0)
-			close(listener->fd);
+	err = open_socket(listener, address, mode, why);
+	if (!err) {
+		err = rl_poll_new(loop, listener->fd, on_readable, listener, &listener->poll);
+		*why = rl_err_text(err);
 	}
-	if (err != RL_OK) {
+	if (err) {
+		close_socket(listener);
 		free(listener);
 		return err;
 	}
@@ -161,7 +196,10 @@ enum rl_err rl_listener_adopt(struct rl_loop *loop, int fd, rl_accept_f on_accep
 	listener->addr.len = sizeof listener->addr.sa;
 	if (getsockname(fd, (struct sockaddr *)&listener->addr.sa, &listener->addr.len) < 0)
 		err = rl_err_from_errno(errno);
-	rl_addr_text(&listener->addr, listener->text);
+	if (listener->addr.sa.ss_family == AF_UNIX)
+		rl_unix_known(&listener->addr, &listener->file, listener->text, sizeof listener->text);
+	else
+		rl_addr_text(&listener->addr, listener->text);
 	if (!err)
 		err = rl_poll_new(loop, fd, on_readable, listener, &listener->poll);
 	if (err) {
@@ -189,6 +227,16 @@ const char *rl_listener_text(const struct rl_listener *listener)
 	return listener->text;
 }
 
+bool rl_listener_owns_file(const struct rl_listener *listener)
+{
+	return listener->owns_file;
+}
+
+void rl_listener_own_file(struct rl_listener *listener, bool own)
+{
+	listener->owns_file = own && listener->addr.sa.ss_family == AF_UNIX;
+}
+
 int rl_listener_fd(const struct rl_listener *listener)
 {
 	return listener->fd;
@@ -202,7 +250,7 @@ void rl_listener_close(struct rl_listener *listener)
 	listener->closed = true;
 	rl_timer_stop(&listener->rest);
 	rl_poll_free(listener->poll);
-	close(listener->fd);
+	close_socket(listener);
 	/* It may be closed from inside on_accept. */
 	rl_loop_defer(listener->loop, &listener->task);
 }

@@ -111,7 +111,9 @@ static enum rl_move check_caller(struct rl_request *rq)
 	const struct rl_request_head *head = &rq->x->head;
 
 	if (callers->open) {
-		const char *refusal = rl_open_listener_refuses(head, callers->host_bound, rq->cors_origin.n > 0);
+		/* No web page reaches a Unix socket by a name of its own. */
+		bool bound = callers->host_bound && rq->x->peer->sa.ss_family != AF_UNIX;
+		const char *refusal = rl_open_listener_refuses(head, bound, rq->cors_origin.n > 0);
 		return refusal ? rl_request_fail(rq, RL_FAULT_BAD_REQUEST, 403, "forbidden_origin", NULL, "%s", refusal)
 			       : RL_MOVE_NEXT;
 	}

@@ -14,6 +14,8 @@ static bool all_on_loopback(const struct rl_cfg_server *server)
 		rl_str address = server->listen[i].address;
 		struct rl_addr addr;
 
+		if (rl_str_starts(address, RL_STR("unix:")))
+			continue;
 		if (rl_addr_parse(address, &addr) == RL_OK ? !rl_addr_is_loopback(&addr)
 							   : !rl_str_starts(address, RL_STR("localhost:")))
 			return false;

@@ -12,7 +12,7 @@ struct rl_callers {
 	const struct rl_cfg_client *list;
 	size_t n;
 	bool open;       /* no key is asked for */
-	bool host_bound; /* open, and all listeners are on loopback: Host must be a loopback name */
+	bool host_bound; /* open, and all listeners are on loopback: but on Unix sockets Host must be a loopback name */
 };
 
 /* `config` must outlive it. */

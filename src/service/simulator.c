@@ -314,7 +314,12 @@ static void on_accept(void *arg, struct rl_listener *listener, int fd, const str
 
 static enum rl_err listen_on(struct rl_sim *sim, rl_str address, const char **why)
 {
-	enum rl_err err = rl_listener_open(sim->loop, address, on_accept, sim, &sim->listener, why);
+	enum rl_err err;
+
+	*why = "the simulator listens on HOST:PORT only";
+	if (rl_str_starts(address, RL_STR("unix:")))
+		return RL_ERR_UNSUPPORTED;
+	err = rl_listener_open(sim->loop, address, 0, on_accept, sim, &sim->listener, why);
 
 	if (err != RL_OK)
 		return err;

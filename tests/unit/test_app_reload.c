@@ -83,7 +83,7 @@ static void listen_on(struct fixture *f, const char *address, bool admin)
 	struct rl_doors *doors = admin ? &p->admin_doors : &p->data;
 	struct rl_listener **at = &doors->list[doors->n++].listener;
 
-	assert_int_equal(rl_listener_open(p->loop, rl_str_of(address), accept_none, NULL, at, &why), RL_OK);
+	assert_int_equal(rl_listener_open(p->loop, rl_str_of(address), 0, accept_none, NULL, at, &why), RL_OK);
 }
 
 static enum rl_err reload(struct fixture *f, const char *text)
@@ -168,16 +168,11 @@ static void test_never_opens(void **state)
 			 RL_OK);
 }
 
-static void test_unix_sockets(void **state)
+static void test_defaults_of_the_machine(void **state)
 {
 	struct fixture *f = *state;
 	struct rl_config *config = NULL;
 
-	rewrite(f, "server:\n  listen: ['unix:/run/relais.sock', '127.0.0.1:0']\n  admin: 'unix:/run/admin.sock'\n");
-	assert_int_equal(rl_setup_load_config(f->path, &f->report, &config), RL_ERR_UNSUPPORTED);
-	assert_null(config);
-	assert_true(reported(f, "server.listen: Unix sockets are not served yet"));
-	assert_true(reported(f, "server.admin: Unix sockets are not served yet"));
 	rewrite(f, "server: { listen: '127.0.0.1:0' }\n");
 	assert_int_equal(rl_setup_load_config(f->path, &f->report, &config), RL_OK);
 	assert_true(config->server.body_memory_bytes > 0);
@@ -235,7 +230,7 @@ static void test_usage(void **state)
 	assert_int_equal(RUN("status", "--admin", "not an address"), RL_EXIT_FAILED);
 	rewrite(f, "server: { admin: [] }\n");
 	assert_int_equal(RUN("status", "--config", f->path), RL_EXIT_USAGE);
-	rewrite(f, "server: { listen: 'unix:/run/relais.sock' }\n");
+	rewrite(f, "server: { listen: { address: '127.0.0.1:0', tls: true } }\n");
 	assert_int_equal(RUN("check", f->path), RL_EXIT_USAGE);
 }
 
@@ -244,7 +239,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_whole_or_not, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_never_opens, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_unix_sockets, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_defaults_of_the_machine, setup, teardown),
 		cmocka_unit_test(test_commands),
 		cmocka_unit_test_setup_teardown(test_usage, setup, teardown),
 	};

@@ -104,7 +104,7 @@ static void test_defaults_in_the_example_load(void **state)
 /* In the example listeners stand in their short form. */
 static bool of_a_listener(const char *key)
 {
-	return strcmp(key, "address") == 0 || strcmp(key, "enabled") == 0;
+	return strcmp(key, "address") == 0 || strcmp(key, "enabled") == 0 || strcmp(key, "mode") == 0;
 }
 
 /* Every property of the schema at any depth stands in the reference as `key`, and in the example. */

@@ -69,6 +69,13 @@ static const struct {
 	 "f:1:88: server.listen.tls.certificates[1].key: must not be empty\n"},
 	{"TLS that is no switch", "server: {listen: {address: '127.0.0.1:1', tls: on}}\n",
 	 "f:1:48: server.listen.tls: expected true or false, got 'on'\n"},
+	{"modes",
+	 "server:\n  listen:\n    - {address: 'unix:/a', mode: 66}\n    - {address: 'unix:/b', mode: 01777}\n"
+	 "    - {address: 'unix:/c', mode: 0668}\n    - {address: '127.0.0.1:0', mode: 0600}\n",
+	 "f:3:34: server.listen[0].mode: expected permissions as three octal digits, such as 0660\n"
+	 "f:4:34: server.listen[1].mode: expected permissions as three octal digits, such as 0660\n"
+	 "f:5:34: server.listen[2].mode: expected permissions as three octal digits, such as 0660\n"
+	 "f:6:38: server.listen[3].mode: only Unix sockets have one\n"},
 	{"TLS for nobody", "server: {tls: {certificate: a, key: b}}\nzzzzzzz: 1\n",
 	 "f:1:10: warning: server.tls: no listener uses it: write `tls: true` at one\n"
 	 "f:2:1: zzzzzzz: unknown key, known here: server, log, providers, models, clients\n"},

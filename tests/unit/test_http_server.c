@@ -630,12 +630,12 @@ static void a_listener_is_exclusive(void **state)
 
 	(void)state;
 	assert_int_equal(rl_loop_new("test", &got.loop), RL_OK);
-	assert_int_equal(rl_listener_open(got.loop, RL_STR("nowhere"), on_accept, &got, &one, &why), RL_ERR_SYNTAX);
+	assert_int_equal(rl_listener_open(got.loop, RL_STR("nowhere"), 0, on_accept, &got, &one, &why), RL_ERR_SYNTAX);
 	assert_non_null(why);
-	assert_int_equal(rl_listener_open(got.loop, RL_STR("127.0.0.1:0"), on_accept, &got, &one, &why), RL_OK);
+	assert_int_equal(rl_listener_open(got.loop, RL_STR("127.0.0.1:0"), 0, on_accept, &got, &one, &why), RL_OK);
 	rl_addr_text(rl_listener_addr(one), text);
 	assert_true(rl_str_starts(rl_str_of(text), RL_STR("127.0.0.1:")) && text[10] != '0');
-	assert_int_equal(rl_listener_open(got.loop, rl_str_of(text), on_accept, &got, &two, &why), RL_ERR_BUSY);
+	assert_int_equal(rl_listener_open(got.loop, rl_str_of(text), 0, on_accept, &got, &two, &why), RL_ERR_BUSY);
 	assert_non_null(why);
 	rl_listener_accepting(one, true);
 	for (unsigned i = 0; i < 3; i++) {
