@@ -271,6 +271,7 @@ enum rl_err rl_admin_new(struct rl_loop *loop, const struct rl_admin_hooks *hook
 		.max_header_bytes = 65536,
 		.max_headers = 128,
 		.high_water_bytes = 1u << 20,
+		.http2 = RL_HTTP2_LIMITS,
 	};
 	struct rl_admin *admin = calloc(1, sizeof *admin);
 

@@ -347,6 +347,7 @@ static struct rl_tls_server *make_lock(struct locksmith *smith, const struct rl_
 			.identities = papers->identities,
 			.n_identities = papers->n,
 			.client_ca_pem = papers->client_ca,
+			.h2 = smith->config->server.http2.enabled,
 			.plain_answer = RL_STR(plain_answer),
 		};
 		if (rl_tls_server_new(&spec, &lock, &complaint))

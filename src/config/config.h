@@ -52,6 +52,11 @@ struct rl_cfg_rate {    /* server.rate_limit.X: of one client address */
 	uint32_t burst; /* that may come at once, 1 at least */
 };
 
+struct rl_cfg_http2 { /* server.http2; what is counted is counted within ten seconds */
+	bool enabled;
+	uint32_t max_streams, max_resets, max_control_frames; /* of one connection */
+};
+
 struct rl_cfg_server {
 	struct rl_cfg_listen *listen; /* server.listen: string, map or list */
 	size_t n_listen;
@@ -76,6 +81,7 @@ struct rl_cfg_server {
 	uint64_t write_idle_ms; /* a client that takes nothing, 60 s */
 	uint64_t max_header_bytes;
 	struct rl_cfg_rate rate_inference, rate_auth; /* server.rate_limit.{inference,auth} */
+	struct rl_cfg_http2 http2;
 	uint32_t max_connections;                   /* downstream, whole process; 0 = descriptor limit less a reserve */
 	uint32_t max_connections_per_address;       /* 0 = no cap */
 	uint64_t drain_delay_ms, drain_deadline_ms; /* server.drain.{delay,deadline} */

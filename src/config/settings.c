@@ -234,6 +234,42 @@ static const struct rl_schema cors_schema = {
 	.doc = "Which web pages may call from a browser.",
 };
 
+static const struct rl_schema_row http2_rows[] = {
+	{.key = "enabled",
+	 .type = RL_SCHEMA_BOOL,
+	 F(rl_cfg_server, http2.enabled),
+	 .initial = "true",
+	 .doc = "Whether clients may speak HTTP/2: over TLS where they agree on it (ALPN), in plain text by prior knowledge."},
+	{.key = "max_streams",
+	 .type = RL_SCHEMA_INT,
+	 F(rl_cfg_server, http2.max_streams),
+	 .initial = "100",
+	 .min = 1,
+	 .max = 10000,
+	 .doc = "Requests that a connection may have running at one time."},
+	{.key = "max_resets",
+	 .type = RL_SCHEMA_INT,
+	 F(rl_cfg_server, http2.max_resets),
+	 .initial = "200",
+	 .min = 1,
+	 .max = 1000000,
+	 .doc = "Requests reset before they were answered, within 10 s, that a connection survives unless they are less "
+		"than half of all."},
+	{.key = "max_control_frames",
+	 .type = RL_SCHEMA_INT,
+	 F(rl_cfg_server, http2.max_control_frames),
+	 .initial = "1000",
+	 .min = 10,
+	 .max = 10000000,
+	 .doc = "PING, SETTINGS, empty DATA and other frames that carry nothing, within 10 s, that a connection survives; "
+		"what answers frames of ours is not counted."},
+};
+static const struct rl_schema http2_schema = {
+	.rows = http2_rows,
+	.n_rows = COUNT(http2_rows),
+	.doc = "HTTP/2 with clients.",
+};
+
 static const char *const auth_words[] = {"auto", "none", "keys", NULL};
 
 static const struct rl_schema_row server_rows[] = {
@@ -391,6 +427,7 @@ static const struct rl_schema_row server_rows[] = {
 	 .type_text = "`auto`, `off` or a path",
 	 .doc = "The control socket, by which `relais serve --takeover` asks for the listening sockets. `auto`: "
 		"`control.sock` in `$RUNTIME_DIRECTORY`, `$STATE_DIRECTORY`, `$XDG_STATE_HOME/relais` or `./relais-data`."},
+	{.key = "http2", .type = RL_SCHEMA_SECTION, .child = &http2_schema, .doc = "HTTP/2 with clients."},
 	{.key = "drain", .type = RL_SCHEMA_SECTION, .child = &drain_schema, .doc = "How the program stops."},
 };
 static const struct rl_schema server_schema = {

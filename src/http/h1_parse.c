@@ -58,7 +58,7 @@ static enum rl_method method_of(rl_str name)
 	return RL_METHOD_OTHER;
 }
 
-static bool read_method(rl_str name, struct rl_request_head *head, struct rl_h1_refusal *refusal)
+bool rl_h1_method(rl_str name, struct rl_request_head *head, struct rl_h1_refusal *refusal)
 {
 	head->method = method_of(name);
 	if (head->method != RL_METHOD_OTHER)
@@ -146,7 +146,7 @@ static bool cut_authority(rl_str *target, struct rl_request_head *head, struct r
 	return true;
 }
 
-static bool read_target(rl_str target, struct rl_request_head *head, struct rl_h1_refusal *refusal)
+bool rl_h1_target(rl_str target, struct rl_request_head *head, struct rl_h1_refusal *refusal)
 {
 	if (!target.n)
 		return refuse(refusal, 400, "the request line has no target");
@@ -184,8 +184,8 @@ static bool read_request_line(rl_str line, struct rl_request_head *head, struct 
 
 	if (space == SIZE_MAX)
 		return refuse(refusal, 400, "the request line has no target");
-	return read_method(rl_str_sub(line, 0, space), head, refusal) &&
-	       read_target(rl_str_sub(line, space + 1, SIZE_MAX), head, refusal);
+	return rl_h1_method(rl_str_sub(line, 0, space), head, refusal) &&
+	       rl_h1_target(rl_str_sub(line, space + 1, SIZE_MAX), head, refusal);
 }
 
 /* ---- the fields ---- */

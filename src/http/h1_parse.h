@@ -36,6 +36,10 @@ bool rl_h1_field(rl_str line, struct rl_header *out) RL_MUST_CHECK;
 /* Decimal digits alone, up to INT64_MAX: a Content-Length. */
 bool rl_h1_length(rl_str value, int64_t *out) RL_MUST_CHECK;
 
+/* The parts of a request line, by the same rules in HTTP/2 (there the target is never absolute). */
+bool rl_h1_method(rl_str name, struct rl_request_head *head, struct rl_h1_refusal *refusal) RL_MUST_CHECK;
+bool rl_h1_target(rl_str target, struct rl_request_head *head, struct rl_h1_refusal *refusal) RL_MUST_CHECK;
+
 /* Looks at a request line (without its CRLF) for the protocol's name and version only. */
 bool rl_h1_version_ok(rl_str line, struct rl_h1_refusal *refusal) RL_MUST_CHECK;
 

@@ -24,9 +24,12 @@ static uint64_t h1_body_left(const struct rl_conn *conn)
 	return conn->h1.phase == RL_H1_LENGTH ? conn->h1.left : 0;
 }
 
-static bool h1_idle(const struct rl_conn *conn)
+static void h1_drain(struct rl_conn *conn)
 {
-	return !conn->x && conn->h1.phase == RL_H1_HEAD && !rl_conn_held(conn) && !rl_conn_queued(conn);
+	bool idle = !conn->x && conn->h1.phase == RL_H1_HEAD && !rl_conn_held(conn) && !rl_conn_queued(conn);
+
+	if (idle && !conn->busy)
+		rl_conn_fail(conn, RL_ERR_CLOSED);
 }
 
 static void next_request(struct rl_conn *conn)
@@ -110,7 +113,7 @@ static void begin(struct rl_conn *conn, rl_str raw)
 	if (x) {
 		rl_str copy = rl_arena_dup(&x->pub.arena, raw);
 		if (copy.p && rl_h1_parse(copy, conn->h1.lines - 1, &x->pub.arena, &x->pub.head, &request, &refusal)) {
-			conn->x = x;
+			rl_xchg_show(x);
 		} else {
 			rl_xchg_release(x);
 			x = NULL;
@@ -122,6 +125,8 @@ static void begin(struct rl_conn *conn, rl_str raw)
 	}
 	struct rl_h1 *h1 = &conn->h1;
 	h1->http10 = request.http10;
+	if (request.http10)
+		x->pub.version = RL_HTTP_1_0;
 	h1->keep_alive = request.keep_alive;
 	h1->phase = request.chunked ? RL_H1_CHUNKED : RL_H1_LENGTH;
 	h1->left = request.chunked ? 0 : (uint64_t)x->pub.head.content_length;
@@ -405,8 +410,27 @@ static void h1_write_head(struct rl_xchg *x, const struct rl_response_head *head
 
 /* ---- answers: the body ---- */
 
+static void send_answer(struct rl_xchg *x, const struct iovec *iov, int n)
+{
+	x->sent = true;
+	rl_conn_send(x->conn, iov, n);
+	if (rl_conn_queued(x->conn) > x->conn->server->limits.high_water_bytes)
+		x->full = true;
+}
+
+static void h1_sent(struct rl_conn *conn)
+{
+	struct rl_xchg *x = conn->x;
+
+	if (!x || !x->full || rl_conn_queued(conn) > conn->server->limits.high_water_bytes / 2)
+		return;
+	x->full = false;
+	if (!x->gone_told && conn->gone == RL_OK)
+		conn->server->ops->on_drain(&x->pub);
+}
+
 struct vec {
-	struct rl_conn *conn;
+	struct rl_xchg *x;
 	int n;
 	struct iovec iov[VEC_MAX];
 };
@@ -416,7 +440,7 @@ static void vec_add(struct vec *vec, rl_str s)
 	if (!s.n)
 		return;
 	if (vec->n == VEC_MAX) {
-		rl_conn_send(vec->conn, vec->iov, vec->n);
+		send_answer(vec->x, vec->iov, vec->n);
 		vec->n = 0;
 	}
 	vec->iov[vec->n++] = (struct iovec){.iov_base = (void *)(uintptr_t)s.p, .iov_len = s.n};
@@ -454,7 +478,7 @@ static void h1_write_body(struct rl_xchg *x, const rl_str *parts, size_t n, bool
 {
 	struct vec vec __attribute__((uninitialized));
 
-	vec.conn = x->conn;
+	vec.x = x;
 	vec.n = 0;
 	char size[20];
 	size_t total = 0;
@@ -476,7 +500,7 @@ static void h1_write_body(struct rl_xchg *x, const rl_str *parts, size_t n, bool
 		vec_add(&vec, RL_STR("0\r\n\r\n"));
 	}
 	if (vec.n)
-		rl_conn_send(vec.conn, vec.iov, vec.n);
+		send_answer(x, vec.iov, vec.n);
 }
 
 static void h1_write_continue(struct rl_xchg *x)
@@ -484,7 +508,19 @@ static void h1_write_continue(struct rl_xchg *x)
 	rl_str line = RL_STR("HTTP/1.1 100 Continue\r\n\r\n");
 	struct iovec iov = {.iov_base = (void *)(uintptr_t)line.p, .iov_len = line.n};
 
-	rl_conn_send(x->conn, &iov, 1);
+	send_answer(x, &iov, 1);
+}
+
+static void h1_write_raw(struct rl_xchg *x, rl_str bytes)
+{
+	struct iovec iov = {.iov_base = (void *)(uintptr_t)bytes.p, .iov_len = bytes.n};
+
+	send_answer(x, &iov, 1);
+}
+
+static void h1_resume(struct rl_xchg *x)
+{
+	rl_conn_wait(x->conn, x->conn->server->limits.body_idle_ms);
 }
 
 static void h1_end(struct rl_xchg *x)
@@ -506,24 +542,28 @@ static void h1_end(struct rl_xchg *x)
 	}
 }
 
-static void h1_abort(struct rl_xchg *x)
+static void h1_abort(struct rl_xchg *x, bool reset)
 {
 	/* Towards HTTP/1.0 the end of the connection is the end of the body: only a reset says that it is not. */
 	bool endless = x->started && !x->raw && !x->chunked && x->left < 0 && !x->bodiless;
 
-	rl_conn_finish(x->conn, RL_ABORT_FLUSH_MS, endless);
+	rl_conn_finish(x->conn, reset ? 0 : RL_ABORT_FLUSH_MS, reset || endless);
 }
 
 const struct rl_server_codec rl_h1_server_codec = {
 	.name = "http/1.1",
+	.version = RL_HTTP_1_1,
 	.init = h1_init,
 	.on_input = h1_input,
 	.on_timeout = h1_timeout,
+	.on_sent = h1_sent,
 	.write_head = h1_write_head,
 	.write_body = h1_write_body,
 	.write_continue = h1_write_continue,
+	.write_raw = h1_write_raw,
+	.resume = h1_resume,
 	.end = h1_end,
 	.abort = h1_abort,
 	.body_left = h1_body_left,
-	.idle = h1_idle,
+	.drain = h1_drain,
 };

@@ -234,6 +234,18 @@ rl_str rl_method_name(enum rl_method method)
 	return method_names[method];
 }
 
+rl_str rl_http_version_name(enum rl_http_version version)
+{
+	static const rl_str names[] = {[RL_HTTP_NONE] = RL_STR_INIT(""),
+#define X(id, name) [RL_HTTP_##id] = RL_STR_INIT(name),
+				       RL_HTTP_VERSIONS(X)
+#undef X
+	};
+
+	assert((unsigned)version < sizeof names / sizeof names[0]);
+	return names[version];
+}
+
 /* RFC 9110 §15, RFC 6585, RFC 8470, and what providers send beyond them. */
 #define STATUSES(X)                               \
 	X(100, "Continue")                        \

@@ -90,6 +90,16 @@ enum rl_method {
 };
 rl_str rl_method_name(enum rl_method method);
 
+#define RL_HTTP_VERSIONS(X) X(1_0, "1.0") X(1_1, "1.1") X(2, "2")
+enum rl_http_version {
+	RL_HTTP_NONE = 0,
+#define X(id, name) RL_HTTP_##id,
+	RL_HTTP_VERSIONS(X)
+#undef X
+};
+/* "1.1"; empty for NONE. */
+rl_str rl_http_version_name(enum rl_http_version version);
+
 struct rl_request_head {
 	enum rl_method method;
 	rl_str path;      /* as sent, starts with '/', no query; checked: no control bytes, no fragment */

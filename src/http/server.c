@@ -21,11 +21,7 @@
 #define EXCHANGE_ARENA_MAX_BYTES (64u << 20) /* the owner's memory too */
 #define OUT_MAX_BYTES (64u << 20)            /* queued by an owner that does not heed rl_exchange_full */
 #define IN_KEEP_READS 3u                     /* reads' worth that a kept input may grow to, beside a head */
-#define REFUSAL_MAX_BYTES 65536u
-#define LAND_MAX_BYTES (256u * 1024) /* of a body in one read: others wait meanwhile */
-#define BODY_MIN_BYTES_PER_S 256u    /* a slower body runs into its time-out (slow POST) */
-#define HSTS_NAME "Strict-Transport-Security"
-#define NEVER UINT64_MAX
+#define LAND_MAX_BYTES (256u * 1024)         /* of a body in one read: others wait meanwhile */
 
 static void on_event(void *owner, struct rl_transport *transport, unsigned events);
 static void on_timer(struct rl_timer *timer);
@@ -57,7 +53,7 @@ void rl_server_set_limits(struct rl_server *server, const struct rl_server_limit
 
 	server->limits = *limits;
 	if (limits->hsts_s)
-		n = snprintf(server->hsts_room, sizeof server->hsts_room, HSTS_NAME ": max-age=%llu\r\n",
+		n = snprintf(server->hsts_room, sizeof server->hsts_room, RL_HSTS_NAME ": max-age=%llu\r\n",
 			     (unsigned long long)limits->hsts_s);
 	assert(n >= 0 && (size_t)n < sizeof server->hsts_room);
 	server->hsts_text = rl_str_make(server->hsts_room, (size_t)n);
@@ -91,8 +87,8 @@ void rl_server_drain(struct rl_server *server)
 	server->retiring = false;
 	for (struct rl_conn *conn = server->conns, *next; conn; conn = next) {
 		next = conn->next;
-		if (conn->state == RL_CONN_OPEN && !conn->busy && conn->codec->idle(conn))
-			rl_conn_fail(conn, RL_ERR_CLOSED);
+		if (conn->state == RL_CONN_OPEN)
+			conn->codec->drain(conn);
 	}
 }
 
@@ -165,7 +161,11 @@ struct rl_xchg *rl_xchg_new(struct rl_conn *conn, uint64_t begin_us)
 		return NULL;
 	}
 	*x = (struct rl_xchg){
-		.pub = {.loop = server->loop, .server = server, .peer = &conn->peer, .begin_us = begin_us},
+		.pub = {.loop = server->loop,
+			.server = server,
+			.peer = &conn->peer,
+			.version = conn->codec->version,
+			.begin_us = begin_us},
 		.conn = conn,
 		.left = -1,
 	};
@@ -173,18 +173,31 @@ struct rl_xchg *rl_xchg_new(struct rl_conn *conn, uint64_t begin_us)
 	return x;
 }
 
+static void unlink_xchg(struct rl_conn *conn, struct rl_xchg *x)
+{
+	if (x->prev)
+		x->prev->next = x->next;
+	else
+		conn->x = x->next;
+	if (x->next)
+		x->next->prev = x->prev;
+	x->prev = NULL;
+}
+
 void rl_xchg_release(struct rl_xchg *x)
 {
 	struct rl_conn *conn = x->conn;
 	struct rl_server *server = conn->server;
 
-	if (conn->x == x) {
-		conn->x = NULL;
-		if (conn->out.p && !rl_conn_queued(conn)) {
+	if (x->stream)
+		conn->codec->part(x);
+	if (x->shown) {
+		unlink_xchg(conn, x);
+		if (!conn->x && conn->out.p && !rl_conn_queued(conn)) {
 			rl_buf_fini(&conn->out);
 			conn->out_at = 0;
 		}
-		if (conn->state == RL_CONN_CLOSED)
+		if (!conn->x && conn->state == RL_CONN_CLOSED)
 			rl_loop_defer(server->loop, &conn->task);
 	}
 	x->conn = NULL;
@@ -216,14 +229,14 @@ static struct rl_xchg *xchg_of(struct rl_exchange *x)
 {
 	struct rl_xchg *own = (struct rl_xchg *)x;
 
-	assert(own->conn && own->conn->x == own);
+	assert(own->conn && own->shown);
 	return own;
 }
 
 /* The answer can still go out. */
 static bool writable(const struct rl_xchg *x)
 {
-	return x->conn->state == RL_CONN_OPEN;
+	return x->conn->state == RL_CONN_OPEN && x->lost == RL_OK;
 }
 
 void rl_exchange_pause(struct rl_exchange *pub)
@@ -239,7 +252,7 @@ void rl_exchange_resume(struct rl_exchange *pub)
 		return;
 	x->paused = false;
 	if (!x->body_done && writable(x))
-		rl_conn_wait(x->conn, x->conn->server->limits.body_idle_ms);
+		x->conn->codec->resume(x);
 	rl_conn_wake(x->conn);
 }
 
@@ -354,25 +367,21 @@ void rl_exchange_end(struct rl_exchange *pub)
 void rl_exchange_abort(struct rl_exchange *pub, bool reset)
 {
 	struct rl_xchg *x = xchg_of(pub);
-	struct rl_conn *conn = x->conn;
 
-	if (writable(x) && !reset)
-		conn->codec->abort(x);
-	else if (writable(x))
-		rl_conn_finish(conn, 0, true);
+	if (writable(x))
+		x->conn->codec->abort(x, reset);
 	rl_xchg_release(x);
 }
 
 void rl_exchange_raw(struct rl_exchange *pub, rl_str bytes)
 {
 	struct rl_xchg *x = xchg_of(pub);
-	struct iovec iov = {.iov_base = (void *)(uintptr_t)bytes.p, .iov_len = bytes.n};
 
 	x->held = (rl_str){NULL, 0};
 	x->raw = x->sent = true;
 	pub->bytes_out += bytes.n;
 	if (bytes.n && writable(x))
-		rl_conn_send(x->conn, &iov, 1);
+		x->conn->codec->write_raw(x, bytes);
 }
 
 /* ---- connections: life ---- */
@@ -388,6 +397,8 @@ static struct rl_conn *conn_new(struct rl_server *server)
 		return NULL;
 	}
 	*conn = (struct rl_conn){.server = server, .codec = &rl_h1_server_codec, .next = server->conns};
+	if (server->limits.http2.enabled)
+		conn->codec = &rl_sniff_codec;
 	if (conn->next)
 		conn->next->prev = conn;
 	server->conns = conn;
@@ -406,6 +417,8 @@ static void conn_free(struct rl_conn *conn)
 	void *arg = conn->on_close_arg;
 
 	assert(conn->state == RL_CONN_CLOSED && !conn->x && !rl_timer_running(&conn->timer));
+	if (conn->h2)
+		conn->codec->fini(conn);
 	rl_buf_fini(&conn->in);
 	rl_buf_fini(&conn->out);
 	if (conn->prev)
@@ -438,9 +451,11 @@ void rl_server_accept(struct rl_server *server, int fd, const struct rl_addr *pe
 		return;
 	}
 	conn->peer = *peer;
+	conn->secure = tls != NULL;
 	conn->on_close = on_close;
 	conn->on_close_arg = arg;
-	conn->secure = tls != NULL;
+	if (tls)
+		conn->codec = &rl_h1_server_codec; /* unless the two agree on something else */
 	conn->codec->init(conn);
 	rl_conn_wait(conn, server->limits.header_ms);
 	if (rl_transport_accept(server->loop, fd, tls, on_event, conn, &conn->transport) != RL_OK) {
@@ -486,7 +501,7 @@ static void arm(struct rl_conn *conn)
 {
 	uint64_t at = deadline_ms(conn);
 
-	if (at == NEVER || (rl_timer_running(&conn->timer) && conn->timer.deadline_ms <= at))
+	if (at == RL_NEVER || (rl_timer_running(&conn->timer) && conn->timer.deadline_ms <= at))
 		return;
 	uint64_t now = rl_loop_now_ms(conn->server->loop);
 
@@ -495,14 +510,22 @@ static void arm(struct rl_conn *conn)
 
 void rl_conn_wait(struct rl_conn *conn, uint64_t ms)
 {
-	conn->wait_until_ms = ms ? rl_loop_now_ms(conn->server->loop) + ms : NEVER;
+	conn->wait_until_ms = ms ? rl_loop_now_ms(conn->server->loop) + ms : RL_NEVER;
+	arm(conn);
+}
+
+void rl_conn_wait_at(struct rl_conn *conn, uint64_t at_ms)
+{
+	if (at_ms >= conn->wait_until_ms)
+		return;
+	conn->wait_until_ms = at_ms;
 	arm(conn);
 }
 
 void rl_conn_progress(struct rl_conn *conn, size_t n, uint64_t ms)
 {
 	uint64_t most = rl_loop_now_ms(conn->server->loop) + ms;
-	uint64_t earned = (uint64_t)n * 1000u / BODY_MIN_BYTES_PER_S;
+	uint64_t earned = (uint64_t)n * 1000u / RL_BODY_MIN_BYTES_PER_S;
 
 	if (conn->wait_until_ms >= most || earned >= most - conn->wait_until_ms)
 		conn->wait_until_ms = most;
@@ -542,7 +565,7 @@ static void on_timer(struct rl_timer *timer)
 			return;
 		}
 		if (now >= conn->wait_until_ms) {
-			conn->wait_until_ms = NEVER;
+			conn->wait_until_ms = RL_NEVER;
 			conn->codec->on_timeout(conn);
 		} else if (kernel_moved(conn)) {
 			conn->write_until_ms = now + conn->server->limits.write_idle_ms;
@@ -589,8 +612,6 @@ void rl_conn_send(struct rl_conn *conn, const struct iovec *iov, int n)
 		total += iov[i].iov_len;
 	bool first = !rl_conn_queued(conn);
 
-	if (conn->x)
-		conn->x->sent = true;
 	if (first)
 		taken = rl_transport_write(conn->transport, iov, n, &err);
 	if (taken == total)
@@ -604,8 +625,6 @@ void rl_conn_send(struct rl_conn *conn, const struct iovec *iov, int n)
 		rl_conn_fail(conn, RL_ERR_LIMIT);
 		return;
 	}
-	if (conn->x && rl_conn_queued(conn) > conn->server->limits.high_water_bytes)
-		conn->x->full = true;
 	if (first || taken) {
 		note_write(conn);
 		update_want(conn);
@@ -626,20 +645,29 @@ void rl_conn_finish(struct rl_conn *conn, uint64_t ms, bool reset)
 	update_want(conn);
 }
 
+void rl_conn_refusal(struct rl_conn *conn, struct rl_xchg *x, uint16_t status, const char *text, struct rl_buf *body,
+		     rl_str *type)
+{
+	struct rl_server *server = conn->server;
+
+	*type = RL_STR("text/plain");
+	if (x && server->ops->on_bad_body)
+		server->ops->on_bad_body(&x->pub, status, text, body, type);
+	else
+		server->ops->on_bad_request(server->service, &conn->peer, status, text, body, type);
+}
+
 static void refusal(struct rl_conn *conn, uint16_t status, const char *text, struct rl_buf *answer)
 {
 	struct rl_server *server = conn->server;
-	rl_str type = RL_STR("text/plain");
 	struct rl_buf body;
+	rl_str type;
 
-	rl_buf_init(&body, REFUSAL_MAX_BYTES);
-	if (conn->x && server->ops->on_bad_body)
-		server->ops->on_bad_body(&conn->x->pub, status, text, &body, &type);
-	else
-		server->ops->on_bad_request(server->service, &conn->peer, status, text, &body, &type);
+	rl_buf_init(&body, RL_REFUSAL_MAX_BYTES);
+	rl_conn_refusal(conn, conn->x, status, text, &body, &type);
 	rl_buf_printf(answer, "HTTP/1.1 %u %s\r\nDate: %s\r\nContent-Type: %.*s\r\nContent-Length: %zu\r\n%s",
 		      (unsigned)status, rl_status_text(status), rl_server_date(server), RL_STR_ARG(type), body.n,
-		      status == 405 ? "Allow: GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS\r\n" : "");
+		      status == 405 ? "Allow: " RL_ALLOW "\r\n" : "");
 	rl_buf_add(answer, server->always_text);
 	if (conn->secure)
 		rl_buf_add(answer, server->hsts_text);
@@ -658,7 +686,7 @@ void rl_conn_refuse(struct rl_conn *conn, uint16_t status, const char *text, enu
 		rl_conn_fail(conn, reason);
 		return;
 	}
-	rl_buf_init(&answer, 2 * REFUSAL_MAX_BYTES);
+	rl_buf_init(&answer, 2 * RL_REFUSAL_MAX_BYTES);
 	refusal(conn, status, text, &answer);
 
 	struct iovec iov = {.iov_base = answer.p, .iov_len = answer.n};
@@ -763,17 +791,6 @@ static void read_some(struct rl_conn *conn)
 		hangup(conn, err);
 }
 
-static void drained(struct rl_conn *conn)
-{
-	struct rl_xchg *x = conn->x;
-
-	if (!x || !x->full || rl_conn_queued(conn) > conn->server->limits.high_water_bytes / 2)
-		return;
-	x->full = false;
-	if (!x->gone_told && conn->gone == RL_OK)
-		conn->server->ops->on_drain(&x->pub);
-}
-
 static void write_some(struct rl_conn *conn)
 {
 	enum rl_err err = RL_OK;
@@ -806,7 +823,7 @@ static void write_some(struct rl_conn *conn)
 		if (!conn->x && rl_conn_held(conn))
 			rl_conn_wake(conn);
 	}
-	drained(conn);
+	conn->codec->on_sent(conn);
 }
 
 /*
@@ -819,6 +836,17 @@ static void heed_hangup(struct rl_conn *conn)
 		rl_conn_fail(conn, RL_ERR_EOF);
 }
 
+/* Over TLS the two have agreed on a protocol by now (ALPN, RFC 9113 §3.2). */
+static void ready(struct rl_conn *conn)
+{
+	if (conn->secure && conn->server->limits.http2.enabled &&
+	    rl_str_eq(rl_transport_alpn(conn->transport), RL_STR("h2"))) {
+		conn->codec = &rl_h2_server_codec;
+		conn->codec->init(conn);
+	}
+	update_want(conn);
+}
+
 static void on_event(void *owner, struct rl_transport *transport, unsigned events)
 {
 	struct rl_conn *conn = owner;
@@ -828,8 +856,11 @@ static void on_event(void *owner, struct rl_transport *transport, unsigned event
 		rl_conn_fail(conn, rl_transport_reason(transport));
 		return;
 	}
-	if (events & RL_EV_READY)
-		update_want(conn);
+	if (events & RL_EV_READY) {
+		ready(conn);
+		if (conn->state == RL_CONN_CLOSED)
+			return;
+	}
 	if (events & RL_EV_WRITE)
 		write_some(conn);
 	if ((events & RL_EV_READ) && conn->state == RL_CONN_OPEN)
@@ -838,16 +869,33 @@ static void on_event(void *owner, struct rl_transport *transport, unsigned event
 	heed_hangup(conn);
 }
 
+static struct rl_xchg *not_told(const struct rl_conn *conn)
+{
+	struct rl_xchg *x = conn->x;
+
+	while (x && x->gone_told)
+		x = x->next;
+	return x;
+}
+
+/* From the beginning each time: a callback may end any exchange. */
+static void tell_gone(struct rl_conn *conn)
+{
+	struct rl_xchg *x;
+
+	while ((x = not_told(conn))) {
+		x->gone_told = true;
+		conn->server->ops->on_gone(&x->pub, conn->gone);
+	}
+}
+
 /* The end of a turn in which something was left to do. */
 static void kick(struct rl_task *task)
 {
 	struct rl_conn *conn = (struct rl_conn *)((char *)task - offsetof(struct rl_conn, task));
-	struct rl_xchg *x = conn->x;
 
-	if (conn->gone != RL_OK && x && !x->gone_told) {
-		x->gone_told = true;
-		conn->server->ops->on_gone(&x->pub, conn->gone);
-	}
+	if (conn->gone != RL_OK)
+		tell_gone(conn);
 	if (conn->state == RL_CONN_OPEN && !conn->blocked) {
 		input(conn, (rl_str){NULL, 0});
 		heed_hangup(conn);

@@ -21,6 +21,7 @@ struct rl_exchange {
 	struct rl_loop *loop;
 	struct rl_server *server;
 	const struct rl_addr *peer;
+	enum rl_http_version version; /* for the record only */
 	struct rl_request_head head;  /* in `arena` */
 	struct rl_arena arena;        /* lives as long as the exchange; the owner may use it */
 	uint64_t begin_us;            /* monotonic: first byte of the request seen */
@@ -54,12 +55,25 @@ struct rl_exchange_ops {
 			    rl_str *content_type);
 };
 
+/* Of an HTTP/2 connection; what is counted is counted within ten seconds. */
+struct rl_http2_limits {
+	bool enabled;
+	uint32_t max_streams;        /* at one time */
+	uint32_t max_resets;         /* streams reset before they were answered, if they are half of all */
+	uint32_t max_control_frames; /* that answer nothing of ours: PING, SETTINGS, empty DATA and their like */
+};
+#define RL_HTTP2_LIMITS                                                                            \
+	{                                                                                          \
+		.enabled = true, .max_streams = 100, .max_resets = 200, .max_control_frames = 1000 \
+	}
+
 struct rl_server_limits {
 	uint64_t keepalive_ms, header_ms, body_idle_ms, write_idle_ms;
 	uint64_t max_header_bytes; /* of a request head, request line included */
 	uint32_t max_headers;      /* fields in a head */
 	uint64_t hsts_s;           /* Strict-Transport-Security of answers over TLS; 0: none */
 	size_t high_water_bytes;   /* queued output of one exchange, above which rl_exchange_full says so */
+	struct rl_http2_limits http2;
 };
 
 /* One per loop and service: the live connections of that loop. */
@@ -74,7 +88,7 @@ void rl_server_set_limits(struct rl_server *server, const struct rl_server_limit
 /* Fields that each answer carries, refusals too; of static memory, at most RL_ALWAYS_BYTES_MAX as text. Called once. */
 #define RL_ALWAYS_BYTES_MAX 256u
 void rl_server_set_always(struct rl_server *server, const struct rl_header *fields, size_t n);
-/* Idle connections close now, the others after their answer ("Connection: close"). */
+/* Idle connections close now, the others after their answers ("Connection: close"; HTTP/2: GOAWAY). */
 void rl_server_drain(struct rl_server *server);
 /*
  * The next answer of each connection says that it is the last. Nothing closes without having said so until
@@ -87,7 +101,7 @@ size_t rl_server_connections(const struct rl_server *server);
 /* After rl_server_connections is 0. Accepts NULL. */
 void rl_server_free(struct rl_server *server);
 
-/* Body flow: after pause no on_body until resume (bytes stay in the kernel). */
+/* Body flow: after pause no on_body until resume (bytes stay in the kernel; HTTP/2: the stream gets no more credit). */
 void rl_exchange_pause(struct rl_exchange *x);
 void rl_exchange_resume(struct rl_exchange *x);
 /* Sends 100 (Continue) if the client waits for one; harmless otherwise. */
@@ -95,7 +109,8 @@ void rl_exchange_continue(struct rl_exchange *x);
 
 /*
  * A whole answer: head with its content-length set here, and body parts (borrowed for the call). Ends the exchange.
- * An answer before the body has arrived: the rest is drained up to 64 KiB, beyond that the connection closes.
+ * An answer before the body has arrived: the rest is drained up to 64 KiB, beyond that the connection closes (HTTP/2:
+ * the stream is reset with NO_ERROR behind the answer).
  */
 void rl_exchange_reply(struct rl_exchange *x, const struct rl_response_head *head, const rl_str *parts, size_t n);
 /*
@@ -124,13 +139,14 @@ bool rl_exchange_full(const struct rl_exchange *x);
 void rl_exchange_end(struct rl_exchange *x);
 /*
  * Ends it abnormally: what is queued is still sent (at most RL_ABORT_FLUSH_MS), but no terminator, and the
- * connection closes (HTTP/2: RST_STREAM). `reset`: nothing more is sent, the connection is reset.
+ * connection closes (HTTP/2: RST_STREAM). `reset`: nothing more is sent, the connection is reset (HTTP/2: the stream).
  */
 #define RL_ABORT_FLUSH_MS 1000u
 void rl_exchange_abort(struct rl_exchange *x, bool reset);
 /*
  * For the simulator only: bytes as they are, in place of a framed answer, so that every fault of a provider can be
- * made. After the first call only raw writes and rl_exchange_abort are allowed.
+ * made. After the first call only raw writes and rl_exchange_abort are allowed. HTTP/2 has no such bytes: the stream is
+ * reset (INTERNAL_ERROR) in their place.
  */
 void rl_exchange_raw(struct rl_exchange *x, rl_str bytes);
 

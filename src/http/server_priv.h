@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What server.c and the codecs share. server.c owns connections, the lives of
- * exchanges, queues and deadlines, and knows no protocol; a codec (h1_server.c)
- * turns input into exchanges and answers into bytes, and owns nothing.
+ * exchanges, the connection's queue and deadlines, and knows no protocol; a codec
+ * (h1_server.c, h2_server.c) turns input into exchanges and answers into bytes.
+ * HTTP/1 has one exchange a connection at most, HTTP/2 one a stream.
  *
- * A connection's struct lives until its transport is closed and its exchange has
- * been ended by the owner, whichever comes later; it is freed at the end of a turn.
+ * A connection's struct lives until its transport is closed and its exchanges have
+ * been ended by their owners, whichever comes later; it is freed at the end of a turn.
  */
 #ifndef RL_HTTP_SERVER_PRIV_H
 #define RL_HTTP_SERVER_PRIV_H
@@ -14,16 +15,23 @@
 #include "http/server.h"
 #include "net/transport.h"
 
-#define RL_DRAIN_MAX_BYTES 65536u /* of a request body whose answer is already out; more closes the connection */
-#define RL_DATE_LEN 29u           /* "Sun, 22 Nov 2026 12:00:00 GMT" */
+#define RL_DRAIN_MAX_BYTES 65536u    /* of a request body whose answer is already out; more closes the connection */
+#define RL_BODY_MIN_BYTES_PER_S 256u /* a slower body runs into its time-out (slow POST) */
+#define RL_NEVER UINT64_MAX
+#define RL_ALLOW "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS"
+#define RL_HSTS_NAME "Strict-Transport-Security"
+#define RL_DATE_LEN 29u /* "Sun, 22 Nov 2026 12:00:00 GMT" */
 
 struct rl_conn;
 struct rl_xchg;
 
 struct rl_server_codec {
 	const char *name;
-	/* A new connection. */
+	enum rl_http_version version;
+	/* A new connection, or one that has turned out to speak this. Failure shows in conn->state. */
 	void (*init)(struct rl_conn *conn);
+	/* The connection's struct goes: so does what the codec holds of its own. NULL: nothing. */
+	void (*fini)(struct rl_conn *conn);
 	/*
 	 * Takes what it can off *in and calls the owner's callbacks. What it leaves is kept and given again with more;
 	 * if it cannot go on for another reason than missing bytes it sets conn->blocked.
@@ -31,6 +39,8 @@ struct rl_server_codec {
 	void (*on_input)(struct rl_conn *conn, rl_str *in);
 	/* The connection's deadline (conn->wait_until_ms) has passed while it was open. */
 	void (*on_timeout)(struct rl_conn *conn);
+	/* The socket has taken some of what was queued. */
+	void (*on_sent)(struct rl_conn *conn);
 	/* Renders and keeps the head of an answer. */
 	void (*write_head)(struct rl_xchg *x, const struct rl_response_head *head);
 	/*
@@ -39,26 +49,41 @@ struct rl_server_codec {
 	 */
 	void (*write_body)(struct rl_xchg *x, const rl_str *parts, size_t n, bool last);
 	void (*write_continue)(struct rl_xchg *x);
+	/* Bytes as they are, in place of an answer (HTTP/2 cannot: the stream is reset). */
+	void (*write_raw)(struct rl_xchg *x, rl_str bytes);
+	/* The owner takes the body again. */
+	void (*resume)(struct rl_xchg *x);
 	/* The answer is complete (x still stands): on to the next request, or close. */
 	void (*end)(struct rl_xchg *x);
-	/* The answer ends abnormally after what is queued. */
-	void (*abort)(struct rl_xchg *x);
 	/* Bytes of a body that come next, with nothing between them. NULL: this codec cannot tell. */
 	uint64_t (*body_left)(const struct rl_conn *conn);
-	/* Nothing is going on: may be closed when draining. */
-	bool (*idle)(const struct rl_conn *conn);
+	/* The answer ends abnormally, after what is queued or (`reset`) at once. */
+	void (*abort)(struct rl_xchg *x, bool reset);
+	/* The exchange leaves its stream. NULL: there are no streams. */
+	void (*part)(struct rl_xchg *x);
+	/* The server drains: closes if nothing is going on, else sees to it that nothing new begins. */
+	void (*drain)(struct rl_conn *conn);
 };
 
 extern const struct rl_server_codec rl_h1_server_codec;
+extern const struct rl_server_codec rl_h2_server_codec;
+/* Of a plain connection that may speak either: HTTP/2's preface, or else HTTP/1. */
+extern const struct rl_server_codec rl_sniff_codec;
+
+struct rl_h2;        /* of h2_server.c: a session */
+struct rl_h2_stream; /* and one of its streams */
 
 struct rl_xchg {
 	struct rl_exchange pub; /* first */
 	struct rl_conn *conn;
-	struct rl_xchg *next; /* in the server's lists of dead and free ones */
-	rl_str held;          /* a rendered head that has not been sent */
-	int64_t left;         /* bytes of the answer's body still to come, -1 unknown */
-	bool started;         /* the answer has a head */
-	bool sent;            /* a byte of the answer is out (or queued) */
+	struct rl_xchg *next, *prev; /* in its connection's list, or (next) the server's of dead and free ones */
+	struct rl_h2_stream *stream; /* HTTP/2: which carries it */
+	rl_str held;                 /* a rendered head that has not been sent, in the codec's own form */
+	int64_t left;                /* bytes of the answer's body still to come, -1 unknown */
+	enum rl_err lost;            /* why its stream is gone while the connection stands */
+	bool shown;                  /* the owner knows it, and it is in the connection's list */
+	bool started;                /* the answer has a head */
+	bool sent;                   /* a byte of the answer is out (or queued) */
 	bool raw;
 	bool bodiless; /* HEAD, 204, 304 */
 	bool chunked;
@@ -99,13 +124,13 @@ struct rl_conn {
 	struct rl_transport *transport;
 	const struct rl_server_codec *codec;
 	struct rl_conn *prev, *next;
-	struct rl_xchg *x; /* the exchange alive, if any */
+	struct rl_xchg *x; /* the exchanges alive, if any: a list, but in HTTP/1 no longer than one */
 	enum rl_conn_state state;
-	enum rl_err gone; /* why the client is gone; told to the owner at the end of the turn */
+	enum rl_err gone; /* why the client is gone; told to the owners at the end of the turn */
 	bool busy;        /* within codec->on_input */
 	bool blocked;     /* input cannot be taken now */
 	bool reset;       /* close by RST after flushing */
-	bool secure;      /* TLS */
+	bool secure;      /* over TLS */
 	bool hung;        /* the client has shut down its side; what it sent before may still be unread */
 	struct rl_buf in; /* bytes not taken yet, from in_at on; no memory when there are none */
 	size_t in_at;
@@ -120,6 +145,7 @@ struct rl_conn {
 	void (*on_close)(void *arg);
 	void *on_close_arg;
 	struct rl_h1 h1;
+	struct rl_h2 *h2;
 };
 
 struct rl_server {
@@ -158,6 +184,17 @@ static inline size_t rl_conn_held(const struct rl_conn *conn)
 
 /* A fresh exchange of the connection, begun at begin_us, not yet shown to the owner; NULL without memory. */
 struct rl_xchg *rl_xchg_new(struct rl_conn *conn, uint64_t begin_us);
+/* It is one of the connection's from now on, and its owner may be told of it. */
+static inline void rl_xchg_show(struct rl_xchg *x)
+{
+	struct rl_conn *conn = x->conn;
+
+	x->shown = true;
+	x->next = conn->x;
+	if (conn->x)
+		conn->x->prev = x;
+	conn->x = x;
+}
 /* Parts it from its connection; memory goes at the end of the turn. */
 void rl_xchg_release(struct rl_xchg *x);
 
@@ -165,14 +202,20 @@ void rl_xchg_release(struct rl_xchg *x);
 void rl_conn_send(struct rl_conn *conn, const struct iovec *iov, int n);
 /* Waits for input until `ms` from now (0: no end). */
 void rl_conn_wait(struct rl_conn *conn, uint64_t ms);
+/* The deadline becomes `at_ms` if that is earlier: it may pass with nothing to do then. */
+void rl_conn_wait_at(struct rl_conn *conn, uint64_t at_ms);
 /* Input of `n` bytes came: the deadline moves, but no further than a slow trickle earns. */
 void rl_conn_progress(struct rl_conn *conn, size_t n, uint64_t ms);
 /* Sends what is queued within `ms`, then closes. */
 void rl_conn_finish(struct rl_conn *conn, uint64_t ms, bool reset);
 /* It is broken: closes at once; a living exchange learns the reason at the end of the turn. */
 void rl_conn_fail(struct rl_conn *conn, enum rl_err reason);
+/* What the service says of a request that cannot be served: with x, of that one's body. */
+void rl_conn_refusal(struct rl_conn *conn, struct rl_xchg *x, uint16_t status, const char *text, struct rl_buf *body,
+		     rl_str *type);
+#define RL_REFUSAL_MAX_BYTES 65536u
 /*
- * Answers a request that was not understood, by way of the service's on_bad_request, and closes. A living exchange
+ * HTTP/1: answers a request that was not understood, by way of the service's on_bad_request, and closes. A living exchange
  * (malformed body) is told `reason`; if its answer had begun already, the connection just ends.
  */
 void rl_conn_refuse(struct rl_conn *conn, uint16_t status, const char *text, enum rl_err reason);

@@ -244,6 +244,7 @@ static void put_request(struct rl_buf *out, const struct rl_record *record)
 	TEXT(out, "upstream_request_id", record->upstream_request_id, RL_LINE_NAME_MAX);
 	TEXT(out, "client", record->client, RL_LINE_NAME_MAX);
 	put_peer(out, record->peer);
+	TEXT(out, "http", record->http, RL_LINE_NAME_MAX);
 	TEXT(out, "method", record->method, RL_LINE_NAME_MAX);
 	/* A query may hold anything, keys too. */
 	TEXT(out, "path", rl_str_sub(path, 0, query), RL_LINE_PATH_MAX);

@@ -51,6 +51,7 @@ struct rl_record {
 	rl_str upstream_request_id;
 	const struct rl_addr *peer;
 	rl_str client; /* name of the client key; empty if none */
+	rl_str http;   /* version: "1.1"; empty if unknown */
 	rl_str method, path;
 	enum rl_operation operation;
 	rl_str route;           /* the route's pattern, or empty: a bounded set, fit for a metric label */

@@ -45,6 +45,7 @@ static void make_record(const struct rl_request *rq, struct rl_attempt_record *a
 		.upstream_request_id = served ? rq->attempt->upstream_request_id : RL_STR(""),
 		.peer = &rq->client_addr,
 		.client = rq->client_name,
+		.http = rl_http_version_name(rq->http),
 		.method = rl_method_name(rq->method),
 		.path = rq->path,
 		.operation = rq->route ? rq->route->operation : RL_OP_NONE,

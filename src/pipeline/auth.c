@@ -47,6 +47,7 @@ static bool remember(struct rl_request *rq)
 		asked = rl_str_make(made, RL_ID_LEN);
 	}
 	rq->id = rl_arena_dup(&rq->arena, asked);
+	rq->http = rq->x->version;
 	rq->method = head->method;
 	rq->path = rl_arena_dup(&rq->arena, rl_str_sub(head->path, 0, 1024));
 	rq->client_addr = rl_trusted_client(&rq->hold->snapshot->trusted, rq->x->peer, &head->headers);

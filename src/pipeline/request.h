@@ -127,6 +127,7 @@ struct rl_request {
 	/* AUTH */
 	const struct rl_route *route;
 	const struct rl_dialect *dialect; /* of the client */
+	enum rl_http_version http;
 	enum rl_method method;
 	rl_str path, id, traceparent, tracestate, beta;
 	const struct rl_headers *sim_headers; /* x-sim-*, for simulated providers */

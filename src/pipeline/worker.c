@@ -53,6 +53,13 @@ static void limits_of(const struct rl_config *config, struct rl_server_limits *o
 		.max_headers = 128,
 		.hsts_s = s->hsts_ms / 1000,
 		.high_water_bytes = HIGH_WATER_BYTES,
+		.http2 =
+			{
+				.enabled = s->http2.enabled,
+				.max_streams = s->http2.max_streams,
+				.max_resets = s->http2.max_resets,
+				.max_control_frames = s->http2.max_control_frames,
+			},
 	};
 }
 

@@ -271,6 +271,7 @@ static const struct rl_server_limits server_limits = {
 	.max_header_bytes = 262144,
 	.max_headers = 200,
 	.high_water_bytes = 131072,
+	.http2 = RL_HTTP2_LIMITS,
 };
 
 /* ---- connections ---- */

@@ -13,7 +13,7 @@ from harness import chunked, http_answer, sse_events, STREAM_HEAD
 from kit import config, good, serving, streamed, whole
 
 JSON = [('Content-Type', 'application/json')]
-FIELDS = {'time', 'request_id', 'upstream_request_id', 'client', 'peer', 'method', 'path', 'route', 'operation', 'model_asked',
+FIELDS = {'time', 'request_id', 'upstream_request_id', 'client', 'peer', 'http', 'method', 'path', 'route', 'operation', 'model_asked',
           'alias', 'provider', 'model', 'status', 'outcome', 'error', 'error_text', 'stream', 'committed', 'attempts',
           'n_attempts', 'bytes_in', 'bytes_out', 'events', 'tokens', 'ttfb_ms', 'total_ms', 'overhead_us'}
 
@@ -42,6 +42,7 @@ def test_the_figures_of_a_record(gateway, provider):
     assert 100 <= record['ttfb_ms'] <= 1000 * reply.first_byte_s + 5
     assert record['ttfb_ms'] < record['total_ms'] <= 1000 * reply.seconds + 5
     assert record['overhead_us'] < 50_000 * harness.SLOW, 'waiting for a provider is not our own time'
+    assert record['http'] == '1.1'
     assert record['method'] == 'POST' and record['path'] == '/v1/chat/completions' and 'secret' not in json.dumps(record)
     refused, answered = record['attempts']
     assert refused['status'] is None and refused['ttfb_ms'] is None and not refused['maybe_billed']

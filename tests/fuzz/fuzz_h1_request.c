@@ -174,6 +174,12 @@ int rl_transport_fd(const struct rl_transport *transport)
 	return -1;
 }
 
+rl_str rl_transport_alpn(const struct rl_transport *transport)
+{
+	(void)transport;
+	return RL_STR("");
+}
+
 enum rl_err rl_transport_reason(const struct rl_transport *transport)
 {
 	(void)transport;

@@ -144,6 +144,12 @@ static const struct {
 	{"every origin and no keys", "server: {cors: {origins: '*'}, workers: 0}\n",
 	 "f:1:10: warning: server.cors: no key is asked for, so every web page that a user opens can use the models\n"
 	 "f:1:41: server.workers: must be between 1 and 256, got '0'\n"},
+	{"http2", "server: {http2: {enabled: 1, max_streams: 0, max_resets: 0, max_control_frames: 9, streams: 1}}\n",
+	 "f:1:27: server.http2.enabled: expected true or false, got '1'\n"
+	 "f:1:43: server.http2.max_streams: must be between 1 and 10000, got '0'\n"
+	 "f:1:58: server.http2.max_resets: must be between 1 and 1000000, got '0'\n"
+	 "f:1:81: server.http2.max_control_frames: must be between 10 and 10000000, got '9'\n"
+	 "f:1:84: server.http2.streams: unknown key, known here: enabled, max_streams, max_resets, max_control_frames\n"},
 	{"missing keys", "models:\n  m:\n    strategy: priority\n  n:\n    targets:\n      - weight: 1\n",
 	 "f:2:3: models.m: missing key 'targets'\nf:6:9: models.n.targets[0]: missing key 'provider'\n"
 	 "f:6:9: models.n.targets[0]: missing key 'model'\n"},

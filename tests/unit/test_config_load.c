@@ -81,6 +81,10 @@ static void check_defaults(const struct rl_config *c)
 	assert_int_equal(s->rate_inference.burst, 200);
 	assert_int_equal(s->rate_auth.rate, 10);
 	assert_int_equal(s->rate_auth.burst, 20);
+	assert_true(s->http2.enabled);
+	assert_int_equal(s->http2.max_streams, 100);
+	assert_int_equal(s->http2.max_resets, 200);
+	assert_int_equal(s->http2.max_control_frames, 1000);
 	assert_int_equal(s->max_connections, 0);
 	assert_int_equal(s->max_connections_per_address, 0);
 	assert_int_equal(s->drain_delay_ms, 0);
@@ -190,6 +194,7 @@ static const char full[] =
 	"  body_idle: 250ms\n"
 	"  write_idle: 1h\n"
 	"  max_header_bytes: 8192\n"
+	"  http2: {enabled: false, max_streams: 7, max_resets: 8, max_control_frames: 10}\n"
 	"  max_connections: 1000\n"
 	"  drain: {delay: 0, deadline: 1d}\n"
 	"log: {access: /var/log/x.log, level: debug}\n"
@@ -295,6 +300,10 @@ static void test_everything(void **state)
 	assert_int_equal(s->body_idle_ms, 250);
 	assert_int_equal(s->write_idle_ms, 3600000);
 	assert_int_equal(s->max_header_bytes, 8192);
+	assert_false(s->http2.enabled);
+	assert_int_equal(s->http2.max_streams, 7);
+	assert_int_equal(s->http2.max_resets, 8);
+	assert_int_equal(s->http2.max_control_frames, 10);
 	assert_int_equal(s->max_connections, 1000);
 	assert_int_equal(s->drain_delay_ms, 0);
 	assert_int_equal(s->drain_deadline_ms, 86400000);
@@ -306,7 +315,7 @@ static void test_everything(void **state)
 	assert_int_equal(c->models[0].n_targets, 2);
 	assert_int_equal(c->models[0].targets[0].weight, 9);
 	assert_str(c->models[0].targets[1].model, "meta/llama:7b");
-	assert_int_equal(c->models[0].targets[1].line, 47);
+	assert_int_equal(c->models[0].targets[1].line, 48);
 	assert_int_equal(c->models[0].targets[1].column, 9);
 	assert_int_equal(c->models[0].timeouts.deadline_ms, 90000);
 	assert_int_equal(c->models[0].timeouts.connect_ms, 0);

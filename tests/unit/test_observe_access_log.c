@@ -54,6 +54,7 @@ static struct rl_record usual(void)
 		.upstream_request_id = RL_STR("up-1"),
 		.peer = &peer_v4,
 		.client = RL_STR("team-a"),
+		.http = RL_STR("2"),
 		.method = RL_STR("POST"),
 		.path = RL_STR("/v1/chat/completions?key=sk-secret"),
 		.operation = RL_OP_CHAT,
@@ -101,7 +102,7 @@ static void a_line_is_exact(void **state)
 	assert_string_equal(
 		line,
 		"{\"time\":\"2026-11-22T12:00:00.123Z\",\"request_id\":\"req_0123456789abcdefghijkl\","
-		"\"upstream_request_id\":\"up-1\",\"client\":\"team-a\",\"peer\":\"127.0.0.1:54321\",\"method\":\"POST\","
+		"\"upstream_request_id\":\"up-1\",\"client\":\"team-a\",\"peer\":\"127.0.0.1:54321\",\"http\":\"2\",\"method\":\"POST\","
 		"\"path\":\"/v1/chat/completions\",\"route\":\"/v1/chat/completions\",\"operation\":\"chat\","
 		"\"model_asked\":\"assistant\",\"alias\":\"assistant\",\"provider\":\"openai\",\"model\":\"gpt-4o-mini\","
 		"\"status\":200,\"outcome\":\"ok\",\"error\":null,\"error_text\":null,\"stream\":true,\"committed\":true,"
@@ -127,7 +128,7 @@ static void nothing_known_is_null(void **state)
 	assert_string_equal(
 		line,
 		"{\"time\":\"1970-01-01T00:00:00.000Z\",\"request_id\":null,\"upstream_request_id\":null,\"client\":null,"
-		"\"peer\":null,\"method\":null,\"path\":null,\"route\":null,\"operation\":null,\"model_asked\":null,"
+		"\"peer\":null,\"http\":null,\"method\":null,\"path\":null,\"route\":null,\"operation\":null,\"model_asked\":null,"
 		"\"alias\":null,\"provider\":null,\"model\":null,\"status\":null,\"outcome\":\"left\","
 		"\"error\":\"cancelled\",\"error_text\":null,\"stream\":false,\"committed\":false,\"n_attempts\":0,"
 		"\"attempts\":[],\"bytes_in\":0,\"bytes_out\":0,\"events\":0,\"tokens\":null,\"ttfb_ms\":null,"
