@@ -6,7 +6,7 @@ DESTDIR ?=
 ARGS    ?=
 
 .DEFAULT_GOAL := all
-.PHONY: all run test check format docs bench interop fuzz dist install uninstall clean help bootstrap
+.PHONY: all run test check format docs bench interop fuzz dist container install uninstall clean help bootstrap
 
 all: bootstrap         ## build build/relais (installs what is missing first)
 	@tools/build -d $(BUILD) relais
@@ -43,6 +43,9 @@ fuzz:                  ## every fuzz target for SECONDS_EACH=60
 
 dist: bootstrap        ## dist/relais-VERSION-linux-ARCH.tar.gz: the program with its libraries
 	@tools/dist
+
+container: bootstrap   ## dist/relais-VERSION-linux-ARCH.image.tar, for podman and docker (needs buildah)
+	@tools/container
 
 install: all           ## program, man page, systemd unit, shell completion (PREFIX, DESTDIR)
 	@BUILD=$(BUILD) PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) tools/install

@@ -25,10 +25,10 @@ import kit  # noqa: E402  (needs it, too)
 READ_ONLY = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && root=$1 && shift && exec "$@"'
 
 
-def enter(root):
+def enter(root, user=4242):
     """The words that run a command in the root; in a user namespace nobody can become yet another user."""
     if os.getuid() == 0:
-        return ['unshare', '--mount', 'sh', '-c', READ_ONLY, 'sh', root, 'chroot', '--userspec=4242:4242', root]
+        return ['unshare', '--mount', 'sh', '-c', READ_ONLY, 'sh', root, 'chroot', f'--userspec={user}:{user}', root]
     return ['unshare', '--map-root-user', '--mount', 'sh', '-c', READ_ONLY, 'sh', root, 'chroot', root]
 
 
@@ -67,8 +67,8 @@ def start_gateway(wrap, root, certificates, provider):
     return relais
 
 
-def try_requests(wrap, root):
-    harness.RELAIS = '/relais/bin/relais'
+def try_requests(wrap, root, program='/relais/bin/relais', while_it_serves=lambda relais: None):
+    harness.RELAIS = program
     os.mkdir(os.path.join(root, 'pki'))
     certificates = harness.Certificates(os.path.join(root, 'pki'))
     provider = harness.RawServer(kit.good(), tls=certificates.server_context())
@@ -81,6 +81,7 @@ def try_requests(wrap, root):
                 text = reply.stream_text() if stream else reply.json()['choices'][0]['message']['content']
                 assert reply.status == 200 and text == 'hello', reply
         assert 'no control socket' in relais.stderr, 'a read-only file system is said'
+        while_it_serves(relais)
         relais.stop()
     finally:
         relais.abandon()
