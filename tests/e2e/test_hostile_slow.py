@@ -3,6 +3,7 @@
 descriptors that run out pause accepting without burning time, and none of it is felt by a polite client."""
 import os
 import random
+import select
 import socket
 import threading
 import time
@@ -134,6 +135,28 @@ def test_idle_keep_alives():
         assert siege.relais.admin_request('GET', '/health').status == 200
         assert set(all_closed(socks, 6 * SLOW)) == {200}
         siege.expect_logged = 0  # /health is not logged
+
+
+def test_thundering_reconnect():
+    """37: hundreds come at the same moment, are cut off, and come again: all are served."""
+    request = b'GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n'
+    with Siege() as siege:
+        for _ in range(4):
+            socks = []
+            for _ in range(400):
+                sock = socket.socket()
+                sock.setblocking(False)
+                sock.connect_ex(siege.relais.data)
+                socks.append(sock)
+            attacks.note(len(socks))
+            for sock in socks:
+                sock.settimeout(30 * SLOW)
+                select.select([], [sock], [], 30 * SLOW)
+                sock.sendall(request)
+            assert {answer_status(sock.recv(65536)) for sock in socks} == {200}
+            for sock in socks:
+                reset(sock)
+        siege.expect_logged = 1600
 
 
 def test_out_of_descriptors():
