@@ -130,15 +130,15 @@ def test_a_rate_of_zero_is_no_limit(gateway, provider):
 
 def test_the_refusal_comes_before_the_body(gateway, provider):
     relais = limited(gateway, provider, {'inference': {'rate': 1, 'burst': 1}})
-    with relais.client() as client:
-        client.get('/v1/models', [forwarded('203.0.113.1')])
-        statuses = set()
-        for _ in range(3):  # a token may have come in between
-            received = harness.raw(*relais.data, bytes_of(
-                b'X-Forwarded-For: 203.0.113.1', b'Expect: 100-continue', b'Content-Length: 5000000', length=False,
-                body=b''), until=b'\r\n\r\n')
-            statuses.add(received.data[9:12])
-    assert b'429' in statuses and statuses <= {b'429', b'100'}
+
+    def refused():
+        """With no 100 before it, unless a token came just then."""
+        received = harness.raw(*relais.data, bytes_of(
+            b'X-Forwarded-For: 203.0.113.1', b'Expect: 100-continue', b'Content-Length: 5000000', length=False, body=b''),
+            until=b'\r\n\r\n')
+        assert received.data[9:12] in (b'429', b'100')
+        return received.data[9:12] == b'429'
+    harness.eventually(refused, what='a refusal', every_s=0)
 
 
 def test_guessing_keys(gateway, provider):
@@ -212,11 +212,15 @@ def test_a_reload_changes_the_limit(gateway, provider):
     headers = JSON + [forwarded('203.0.113.1')]
     with relais.client() as client:
         assert {client.get('/v1/models', headers).status for _ in range(100)} == {200}  # 100 s of debt
-        changed = config([relais.base_url], server={**TRUSTED, 'rate_limit': {'inference': {'rate': 100, 'burst': 1}}})
+        changed = config([relais.base_url], server={**TRUSTED, 'rate_limit': {'inference': {'rate': 2, 'burst': 1}}})
         relais.reload(changed)
-        # By the new rule it owes at most a hundredth of a second.
+
+        def refused():
+            client.sock.sendall(b'GET /v1/models HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 203.0.113.1\r\n\r\n' * 50)
+            return 429 in [client.read_reply().status for _ in range(50)]
+        harness.eventually(refused, what='the new limit')
+        # By the new rule it owes at most half a second, not the hundred of before.
         harness.eventually(lambda: client.get('/v1/models', headers).status == 200, what='a token', every_s=0.05)
-        assert 429 in {client.get('/v1/models', headers).status for _ in range(200)}
 
 
 # --- connections ------------------------------------------------------------------------------------------------------
@@ -240,7 +244,7 @@ def test_connections_of_one_address(gateway, provider):
         except (OSError, harness.HttpError):
             return False
     harness.eventually(served, what='a free place')
-    assert 'relais_connections_refused_total 2' in relais.admin_request('GET', '/metrics').text
+    assert relais.metrics()['relais_connections_refused_total'] >= 20
     # The admin plane has no cap: who must look after a crowd gets in.
     assert {relais.admin_request('GET', '/health').status for _ in range(10)} == {200}
     # A reload changes it, for connections to come.
