@@ -224,7 +224,8 @@ static void conn_lost(struct h2_conn *h, enum rl_err reason, const char *why)
 	h->lost = true;
 	if (h->conn.shared)
 		rl_share_unlink(&h->conn);
-	rl_transport_want(h->conn.transport, false, false);
+	rl_transport_close(h->conn.transport, true);
+	h->conn.transport = NULL;
 	for (unsigned i = 0; i < RL_STREAMS_MAX; i++) {
 		struct h2_stream *s = &h->slots[i];
 
