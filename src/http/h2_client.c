@@ -63,9 +63,10 @@ struct h2_conn {
 	struct rl_task flush;
 	uint64_t read_ms;
 	unsigned quiet;
-	bool greeted;           /* the peer's SETTINGS have come */
-	bool lost;              /* only calls that still have something to be delivered hold it */
-	struct h2_stream *told; /* its owner has been told something, and not yet that it may write on */
+	enum rl_err write_failed; /* nothing more goes out; what has come in is read to its end */
+	bool greeted;             /* the peer's SETTINGS have come */
+	bool lost;                /* only calls that still have something to be delivered hold it */
+	struct h2_stream *told;   /* its owner has been told something, and not yet that it may write on */
 	struct h2_stream slots[RL_STREAMS_MAX];
 };
 
@@ -495,7 +496,7 @@ static size_t fill(struct h2_conn *h, char *into, enum rl_err *err)
 	return n;
 }
 
-static void read_more(struct h2_conn *h, enum rl_err write_failed)
+static void read_more(struct h2_conn *h)
 {
 	struct rl_loop *loop = h->conn.place->pool->loop;
 	char *scratch = rl_loop_scratch(loop);
@@ -514,8 +515,8 @@ static void read_more(struct h2_conn *h, enum rl_err write_failed)
 			return;
 		}
 	}
-	if (err == RL_OK)
-		err = write_failed;
+	if (err == RL_OK && n < RL_LOOP_SCRATCH_BYTES)
+		err = h->write_failed;
 	if (err == RL_OK) {
 		flush_soon(h);
 		return;
@@ -761,7 +762,8 @@ static void write_more(struct h2_conn *h)
 		size_t took = rl_transport_write(h->conn.transport, &iov, 1, &err);
 
 		if (!took && err != RL_OK && err != RL_ERR_AGAIN) {
-			read_more(h, err); /* it may have said why before it went */
+			h->write_failed = err;
+			read_more(h); /* it may have said why before it went */
 			return;
 		}
 		rl_buf_consume(&h->out, took);
@@ -781,7 +783,7 @@ static void on_flush(struct rl_task *task)
 {
 	struct h2_conn *h = (struct h2_conn *)((char *)task - offsetof(struct h2_conn, flush));
 
-	if (h->conn.closed || h->lost)
+	if (h->conn.closed || h->lost || h->write_failed)
 		return;
 	write_more(h);
 	tell_read_end(h);
@@ -802,7 +804,7 @@ static void h2_event(struct rl_conn *conn, unsigned events)
 	if (events & RL_EV_WRITE)
 		flush_soon(h);
 	if (events & (RL_EV_READ | RL_EV_HANGUP))
-		read_more(h, RL_OK);
+		read_more(h);
 }
 
 static void h2_leave(struct rl_conn *conn, struct rl_run *run)

@@ -162,6 +162,8 @@ class Connection:
             stream = Stream(self, event.stream_id, event.headers)
             self.streams[stream.id] = stream
             self.order.append(stream)
+            if self.server.on_request:
+                self.server.on_request(stream)
             self.most_open = max(self.most_open, self.h2.open_inbound_streams)
         elif isinstance(event, h2.events.DataReceived):
             self.streams[event.stream_id].body += event.data
@@ -170,7 +172,7 @@ class Connection:
         elif isinstance(event, h2.events.StreamEnded):
             threading.Thread(target=self.server.play_one, args=(self.streams[event.stream_id],), daemon=True).start()
         elif isinstance(event, h2.events.StreamReset):
-            if event.stream_id in self.streams:
+            if event.stream_id in self.streams and event.remote_reset:
                 self.streams[event.stream_id].leave(event.error_code)
 
 
@@ -182,7 +184,8 @@ class Server:
         self.play, self.tls, self.takes_bodies = play, tls, takes_bodies
         self.settings = {codes.MAX_CONCURRENT_STREAMS: 100, codes.MAX_HEADER_LIST_SIZE: 65536,
                          **{codes[k]: v for k, v in (settings or {}).items()}}
-        self.on_connection = on_connection  # (connection): instead of HTTP/2
+        self.on_connection = on_connection  # (connection): instead of HTTP/2, unless it returns True
+        self.on_request = None  # (stream): as soon as the head is there
         self.connections, self.errors = [], []
         self.listener = socket.create_server(('127.0.0.1', 0), backlog=512)
         self.port = self.listener.getsockname()[1]

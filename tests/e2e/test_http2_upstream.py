@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """HTTP/2 towards providers: calls share connections, each has its own end, and nobody waits for another (FAULTS 28)."""
+import gzip
 import json
 import threading
 import time
@@ -353,6 +354,65 @@ def test_a_slow_client_pauses_only_its_own_stream(gateway, peer):
     assert len(provider.connections) == 1, 'all on the one connection'
     slow.close()
     harness.eventually(lambda: provider.streams[0].left.is_set(), what='the slow stream ending')
+
+
+def test_settings_that_change_under_way(gateway, peer):
+    """A window that shrinks below nothing while a request is sent, and no table for compression."""
+    def play(stream):
+        stream.respond(200, json.dumps(harness.chat_answer(str(len(stream.body)))).encode())
+    provider = peer(play)
+    provider.on_request = lambda stream: stream.connection.settings(INITIAL_WINDOW_SIZE=1000, HEADER_TABLE_SIZE=0)
+    relais = gateway(http2([provider]) | {'server': {'workers': 1}})
+    asked = {'model': 'assistant', 'messages': [{'role': 'user', 'content': 'y' * 300_000}]}
+    for _ in range(3):
+        reply = relais.post(PATH, asked)
+        assert reply.status == 200
+        assert int(reply.json()['choices'][0]['message']['content']) == len(provider.streams[-1].body) > 300_000
+    assert len(provider.connections) == 1
+
+
+def test_an_answer_to_an_unread_request(gateway, peer):
+    """An early answer counts; what of the request is not wanted is not sent."""
+    provider = peer(lambda stream: None, takes_bodies=False)
+    error = json.dumps({'error': {'message': 'too much for me', 'type': 'invalid_request_error'}}).encode()
+
+    def refuse(stream):
+        stream.respond(413, error)
+        stream.reset(0)  # NO_ERROR
+    provider.on_request = lambda stream: threading.Thread(target=refuse, args=(stream,), daemon=True).start()
+    relais = gateway(http2([provider]) | {'server': {'workers': 1}})
+    reply = relais.post(PATH, {'model': 'assistant', 'messages': [{'role': 'user', 'content': 'y' * 1_000_000}]})
+    assert reply.status == 413 and b'too much for me' in reply.body
+    assert len(provider.streams[0].body) < 1_000_000
+
+
+def test_a_request_that_nobody_takes(gateway, peer):
+    """No credit comes: the time-out of sending ends it, and the stream with it."""
+    provider = peer(lambda stream: None, takes_bodies=False)
+    relais = gateway(http2([provider], timeouts={'send': '300ms'}))
+    reply = relais.post(PATH, {'model': 'assistant', 'messages': [{'role': 'user', 'content': 'y' * 1_000_000}]})
+    assert reply.status == 504 and 'send' in reply.text
+    assert provider.streams[0].left.wait(harness.WAIT_S)
+
+
+def test_packed_though_nobody_asked(gateway, peer):
+    body = gzip.compress(json.dumps(harness.chat_answer('hello')).encode())
+    provider = peer(lambda stream: stream.respond(200, body, (('content-type', 'application/json'),
+                                                              ('content-encoding', 'gzip'))))
+    reply = gateway(http2([provider])).chat()
+    assert reply.status == 200 and reply.json()['choices'][0]['message']['content'] == 'hello'
+    assert reply.header('content-encoding') is None
+    assert provider.streams[0].headers['accept-encoding'] == 'identity'
+
+
+def test_a_storm_of_resets(gateway, peer, provider):
+    """Everything is reset at once, again and again: each call goes on to the next target."""
+    bad = peer(lambda stream: None)
+    bad.on_request = lambda stream: stream.connection.h2.reset_stream(stream.id, 1)
+    relais = gateway(mixed(bad, provider(good('other'))))
+    said = together(100, lambda i: relais.chat().json()['choices'][0]['message']['content'])
+    assert said == ['other'] * 100
+    assert target(relais, 'a')['in_flight'] == 0
 
 
 def test_two_hundred_streams_with_cuts(gateway, peer, provider):

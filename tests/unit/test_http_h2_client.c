@@ -674,7 +674,115 @@ static void a_leader_that_leaves(void **state)
 	free(w.p);
 }
 
+/* ---- floods ---- */
+
+/* Frames without end that carry nothing end the connection, not the processor's time (FAULTS 23). */
+static void flood(void **state)
+{
+	static const struct frame kinds[] = {F(PING, NONE, 0, "12345678"), F(SETTINGS, NONE, 0, ""),
+					     F(WINDOW_UPDATE, NONE, 0, "\0\0\0\x01"), F(DATA, NONE, 1, "")};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+		static const struct frame head[] = {F(HEADERS, END_HEADERS, 1, STATUS_200), {0}};
+		struct wire w = wire_of(head), all = {NULL, 0};
+
+		for (int k = 0; k < 20000; k++)
+			put_frame(&all, &kinds[i]);
+		const struct step script[] = {{SKIP, NULL, GREETING},
+					      {SAY, w.p, w.n},
+					      {SAY, all.p, all.n},
+					      {AWAIT_EOF, NULL, 0},
+					      {STEP_END, NULL, 0}};
+		struct caller c;
+
+		caller_init(&c);
+		once_h2(&c, script, NULL);
+		assert_int_equal(c.end, END_FAIL);
+		assert_int_equal(c.reason, RL_ERR_PROTOCOL);
+		caller_fini(&c);
+		free(w.p);
+		free(all.p);
+	}
+}
+
+/* What is in flight when the owner pauses is kept, up to the stream's credit; then the provider stands. */
+static void a_pause_keeps_what_was_under_way(void **state)
+{
+	static const char full[16384];
+	/* Our own SETTINGS hold once they are acknowledged. */
+	static const struct frame head[] = {F(SETTINGS, 1, 0, ""), F(HEADERS, END_HEADERS, 1, STATUS_200), {0}};
+	struct wire w = wire_of(head);
+
+	(void)state;
+	for (int k = 0; k < 8; k++)
+		put_frame(&w, &(struct frame){DATA, k == 7 ? END_STREAM : NONE, 1, full, sizeof full});
+	const struct step script[] = {{SKIP, NULL, GREETING},
+				      {SAY, w.p, w.n},
+				      {AWAIT_EOF, NULL, 0},
+				      {STEP_END, NULL, 0}};
+	struct caller c;
+
+	caller_init(&c);
+	c.pause = WHEN_BODY;
+	c.timer_ms = 300;
+	once_h2(&c, script, NULL);
+	assert_int_equal(c.end, END_OK);
+	assert_int_equal(c.body.n, 8 * sizeof full);
+	assert_true(c.pieces >= 2 && c.pieces <= 8);
+	caller_fini(&c);
+	/* One byte more than there is credit for is an error of the connection. */
+	free(w.p);
+	w = wire_of(head);
+	for (int k = 0; k < 9; k++)
+		put_frame(&w, &(struct frame){DATA, NONE, 1, full, sizeof full});
+	const struct step more[] = {{SKIP, NULL, GREETING}, {SAY, w.p, w.n}, {AWAIT_EOF, NULL, 0}, {STEP_END, NULL, 0}};
+
+	caller_init(&c);
+	c.pause = WHEN_HEAD;
+	c.timer_ms = 300;
+	once_h2(&c, more, NULL);
+	assert_int_equal(c.end, END_FAIL);
+	caller_fini(&c);
+	free(w.p);
+}
+
 /* ---- time ---- */
+
+static void idle_ones_are_closed(void **state)
+{
+	struct wire yes = wire_of(ok_frames);
+	const struct step script[] = {{SKIP, NULL, GREETING},
+				      {SAY, yes.p, yes.n},
+				      {AWAIT_EOF, NULL, 0},
+				      {STEP_END, NULL, 0}};
+	const struct step *scripts[] = {script};
+	struct provider *p = provider_open(1, scripts);
+	struct rl_origin_spec of = {
+		.host = RL_STR("127.0.0.1"), .port = p->port, .max_idle = 32, .idle_ms = 100, .http2 = true};
+	struct rl_origin *origin = NULL;
+	struct caller c;
+	struct bench b;
+	const char *why;
+
+	(void)state;
+	assert_int_equal(rl_origin_new(&of, &origin, &why), RL_OK);
+	bench_open(&b, origin);
+	struct rl_call_spec spec = post(&b);
+
+	caller_init(&c);
+	start(&c, &b, &spec);
+	run(&b);
+	assert_int_equal(c.end, END_OK);
+	assert_int_equal(rl_origin_connections(origin), 1);
+	for (int i = 0; i < 100 && rl_origin_connections(origin); i++)
+		linger(&b, 50);
+	assert_int_equal(rl_origin_connections(origin), 0);
+	caller_fini(&c);
+	bench_close(&b);
+	provider_close(p);
+	free(yes.p);
+}
 
 static void timed_out(void **state)
 {
@@ -730,6 +838,9 @@ int main(void)
 		cmocka_unit_test(cancels_leave_the_connection),
 		cmocka_unit_test(refused_connection_is_everybodys),
 		cmocka_unit_test(a_leader_that_leaves),
+		cmocka_unit_test(flood),
+		cmocka_unit_test(a_pause_keeps_what_was_under_way),
+		cmocka_unit_test(idle_ones_are_closed),
 		cmocka_unit_test(timed_out),
 	};
 
