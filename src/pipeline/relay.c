@@ -8,6 +8,8 @@
  */
 #include "pipeline/request.h"
 
+#include <assert.h>
+
 #include "base/clock.h"
 
 #define DIRECT_BYTES 16384u /* an event of this size is written where it lies */
@@ -93,6 +95,9 @@ static void gather(struct rl_request *rq, rl_str raw)
 {
 	struct rl_buf *out = &rq->worker->out;
 
+	/* Whoever gathered before has had his read end: nobody's events may go to another client. */
+	assert(!out->n || rq->worker->out_of == rq);
+	rq->worker->out_of = rq;
 	if (raw.n < DIRECT_BYTES) {
 		rl_buf_add(out, raw);
 		if (rl_buf_ok(out) && out->n < DIRECT_BYTES)
@@ -321,7 +326,6 @@ enum rl_move relay_run(struct rl_request *rq)
 		pace(rq);
 		return RL_MOVE_WAIT;
 	}
-	rl_buf_reset(&rq->worker->out);
 	gather(rq, rl_buf_str(&rq->held));
 	drop_held(rq);
 	return relay_events(rq); /* the rest of the piece that brought the commit */

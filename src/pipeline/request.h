@@ -195,7 +195,8 @@ struct rl_worker {
 	struct rl_snapshot_hold *current;
 	struct rl_request *free;
 	unsigned n_free;
-	struct rl_buf out; /* events on their way to a client, within one read */
+	struct rl_buf out;               /* events on their way to a client, within one read */
+	const struct rl_request *out_of; /* whose they are; only compared */
 	_Atomic uint32_t connections, requests;
 };
 
