@@ -322,7 +322,7 @@ static void final_head(struct h2_conn *h, struct h2_stream *s, bool ended)
 	uint16_t status = s->head.status;
 	bool bodiless = ended || status == 204 || status == 304 || run->method == RL_METHOD_HEAD;
 
-	if (bodiless)
+	if (bodiless && run->method != RL_METHOD_HEAD) /* of HEAD it is what GET would have */
 		s->head.content_length = 0;
 	s->headed = true;
 	if (!turn_to(h, s))

@@ -238,6 +238,7 @@ static void head_has_no_body(void **state)
 	caller_init(&c);
 	once_h2(&c, script, make_head);
 	assert_int_equal(c.end, END_OK);
+	assert_int_equal(c.content_length, 5);
 	assert_body(&c, "");
 	caller_fini(&c);
 	free(w.p);
