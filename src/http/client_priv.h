@@ -178,8 +178,9 @@ struct rl_place {
 	struct rl_place *next;                      /* in the pool */
 	struct rl_place *origin_prev, *origin_next; /* under the origin's lock */
 	struct rl_conn *idle;                       /* newest first */
-	_Atomic unsigned n_idle;                    /* written by this loop */
-	unsigned n_users;                           /* runs, connections, openings */
+	struct rl_dial_memory memory;
+	_Atomic unsigned n_idle; /* written by this loop */
+	unsigned n_users;        /* runs, connections, openings */
 	struct rl_shed *shed;
 	/* Where the origin speaks HTTP/2 (share.c). */
 	struct rl_conn *shared;            /* connections with calls and with room for more */

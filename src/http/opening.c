@@ -77,6 +77,12 @@ static const struct rl_codec *choose(const struct rl_conn *conn)
 											     : &rl_h1_client;
 }
 
+/*
+ * A request that the kernel has taken over goes on to a peer that may have vanished. As long as sending may rest is
+ * what the kernel may take, too, and a little more: our own timer, which has a name for it, comes first.
+ */
+#define GRACE_MS 10000u
+
 static void on_ready(struct rl_conn *conn)
 {
 	const struct rl_codec *codec = choose(conn);
@@ -84,6 +90,8 @@ static void on_ready(struct rl_conn *conn)
 	conn->peer.len = sizeof conn->peer.sa;
 	if (getpeername(rl_transport_fd(conn->transport), (struct sockaddr *)&conn->peer.sa, &conn->peer.len) < 0)
 		conn->peer.len = 0;
+	if (conn->run->times.send_ms)
+		rl_transport_watch(conn->transport, conn->run->times.send_ms + GRACE_MS);
 	enum rl_err err = codec->init(conn);
 
 	if (err != RL_OK) {
@@ -138,6 +146,7 @@ static void connect_to(struct rl_opening *opening)
 	rl_timer_init(&conn->timer, rl_conn_on_idle_timer);
 	const struct rl_transport_target target = {.addrs = opening->query.addrs,
 						   .n_addrs = opening->query.n_addrs,
+						   .memory = &place->memory,
 						   .tls = origin->tls,
 						   .host = origin->host,
 						   .sessions = origin->tls_sessions,

@@ -3,6 +3,11 @@
  * Connecting to one of several addresses ("happy eyeballs", RFC 8305 §5): each
  * attempt has a head start of 250 ms before the next one joins it, and one that
  * fails hands over at once. The first to connect wins, the others are closed.
+ *
+ * Where the first family of addresses has lost to the other one, the latter goes first
+ * for some minutes: with IPv6 that leads nowhere, each new connection would pay the
+ * head start again. Only the family is remembered (RFC 6555 §4.2 asks for ten minutes),
+ * so that names with several addresses still spread their load.
  */
 #include <assert.h>
 #include <errno.h>
@@ -14,6 +19,7 @@
 #include "net/transport_priv.h"
 
 #define HEAD_START_MS 250u
+#define MEMORY_MS (UINT64_C(600) * 1000)
 
 struct attempt {
 	struct rl_dial *dial;
@@ -26,6 +32,8 @@ struct rl_dial {
 	struct rl_timer timer; /* the next attempt */
 	struct rl_addr addrs[RL_DNS_ADDRS_MAX];
 	struct attempt attempts[RL_DNS_ADDRS_MAX];
+	struct rl_dial_memory *memory; /* NULL: none */
+	int usual;                     /* the family that would go first */
 	unsigned n, next, running;
 	enum rl_err last; /* why the last attempt failed */
 };
@@ -71,6 +79,54 @@ static bool is_self_connected(int fd, const struct rl_addr *peer)
 	return rl_str_eq(rl_str_of(a), rl_str_of(b));
 }
 
+/* ---- what is remembered ---- */
+
+static bool is_known(const struct rl_dial *dial)
+{
+	return dial->memory && dial->memory->family && rl_loop_now_ms(dial->t->loop) < dial->memory->until_ms;
+}
+
+static void take_addr(struct rl_dial *dial, const struct rl_addr *addr)
+{
+	dial->attempts[dial->n] = (struct attempt){.dial = dial, .fd = -1};
+	dial->addrs[dial->n++] = *addr;
+}
+
+/* In their order; but the first one of the family that answers goes before all. */
+static void take_addrs(struct rl_dial *dial, const struct rl_addr *addrs, unsigned n)
+{
+	unsigned first = 0;
+
+	if (n > RL_DNS_ADDRS_MAX)
+		n = RL_DNS_ADDRS_MAX;
+	dial->usual = n ? addrs[0].sa.ss_family : 0;
+	while (is_known(dial) && first < n && addrs[first].sa.ss_family != dial->memory->family)
+		first++;
+	if (first < n)
+		take_addr(dial, &addrs[first]);
+	for (unsigned i = 0; i < n; i++)
+		if (i != first)
+			take_addr(dial, &addrs[i]);
+}
+
+/* `family` has answered first; 0: none has answered. */
+static void learn(struct rl_dial *dial, int family)
+{
+	struct rl_dial_memory *memory = dial->memory;
+
+	if (!memory)
+		return;
+	if (is_known(dial)) {
+		if (memory->family != family)
+			memory->family = 0; /* it is no better */
+	} else {
+		memory->family = family != dial->usual ? family : 0;
+		memory->until_ms = rl_loop_now_ms(dial->t->loop) + MEMORY_MS;
+	}
+}
+
+/* ---- attempts ---- */
+
 static void attempt_won(struct attempt *attempt, bool hung)
 {
 	struct rl_dial *dial = attempt->dial;
@@ -78,6 +134,7 @@ static void attempt_won(struct attempt *attempt, bool hung)
 	struct rl_poll *poll = attempt->poll;
 	int fd = attempt->fd;
 
+	learn(dial, dial->addrs[attempt - dial->attempts].sa.ss_family);
 	attempt->fd = -1;
 	rl_dial_cancel(dial);
 	rl_poll_want(poll, 0);
@@ -171,6 +228,7 @@ static void go_on(struct rl_dial *dial, bool later)
 	struct rl_transport *t = dial->t;
 	enum rl_err last = dial->last;
 
+	learn(dial, 0);
 	t->dial = NULL;
 	rl_dial_cancel(dial);
 	rl_transport_fail(t, last, NULL, later);
@@ -181,7 +239,7 @@ static void on_timer(struct rl_timer *timer)
 	go_on((struct rl_dial *)((char *)timer - offsetof(struct rl_dial, timer)), false);
 }
 
-enum rl_err rl_dial_start(struct rl_transport *t, const struct rl_addr *addrs, unsigned n_addrs)
+enum rl_err rl_dial_start(struct rl_transport *t, const struct rl_transport_target *target)
 {
 	struct rl_dial *dial = calloc(1, sizeof *dial);
 
@@ -189,12 +247,9 @@ enum rl_err rl_dial_start(struct rl_transport *t, const struct rl_addr *addrs, u
 		return RL_ERR_NOMEM;
 	t->dial = dial;
 	dial->t = t;
-	dial->n = n_addrs < RL_DNS_ADDRS_MAX ? n_addrs : RL_DNS_ADDRS_MAX;
+	dial->memory = target->memory;
 	dial->last = RL_ERR_DNS; /* if there is no address at all */
-	for (unsigned i = 0; i < dial->n; i++) {
-		dial->addrs[i] = addrs[i];
-		dial->attempts[i] = (struct attempt){.dial = dial, .fd = -1};
-	}
+	take_addrs(dial, target->addrs, target->n_addrs);
 	rl_timer_init(&dial->timer, on_timer);
 	go_on(dial, true);
 	return RL_OK;

@@ -223,7 +223,7 @@ enum rl_err rl_transport_connect(struct rl_loop *loop, const struct rl_transport
 	if (!err && rl_secret_is_set(target->tunnel))
 		err = rl_tunnel_attach(t, target->tunnel);
 	if (!err)
-		err = rl_dial_start(t, target->addrs, target->n_addrs);
+		err = rl_dial_start(t, target);
 	if (err) {
 		t->filter->fini(t);
 		free(t);
@@ -330,6 +330,23 @@ void rl_transport_want(struct rl_transport *t, bool read, bool write)
 	t->want_write = write;
 	rl_transport_repoll(t);
 	announce_pending(t);
+}
+
+#define PROBE_AFTER_S 30
+#define PROBE_EVERY_S 10
+
+void rl_transport_watch(struct rl_transport *t, uint64_t silent_ms)
+{
+	const unsigned user_timeout_ms = silent_ms < INT_MAX ? (unsigned)silent_ms : INT_MAX;
+	const int on = 1, after_s = PROBE_AFTER_S, every_s = PROBE_EVERY_S;
+
+	if (!silent_ms || t->fd < 0)
+		return;
+	/* All fail on a Unix socket, whose peer cannot leave unseen. The first one ends the probing, too (tcp(7)). */
+	(void)setsockopt(t->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms, sizeof user_timeout_ms);
+	(void)setsockopt(t->fd, IPPROTO_TCP, TCP_KEEPIDLE, &after_s, sizeof after_s);
+	(void)setsockopt(t->fd, IPPROTO_TCP, TCP_KEEPINTVL, &every_s, sizeof every_s);
+	(void)setsockopt(t->fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
 }
 
 bool rl_transport_pending(const struct rl_transport *t)

@@ -24,10 +24,17 @@ enum { RL_EV_READY = 1, RL_EV_READ = 2, RL_EV_WRITE = 4, RL_EV_HANGUP = 8, RL_EV
 struct rl_transport;
 typedef void (*rl_transport_f)(void *owner, struct rl_transport *transport, unsigned events);
 
+/* What was learned of reaching somebody: which family of addresses answers where the usual one does not. */
+struct rl_dial_memory {
+	int family; /* AF_*; 0: nothing is known */
+	uint64_t until_ms;
+};
+
 /* Where to connect, and what lies between us and there. Borrowed for the call only. */
 struct rl_transport_target {
 	const struct rl_addr *addrs;
 	unsigned n_addrs;
+	struct rl_dial_memory *memory;    /* of the same loop, outlives the connection; NULL: none */
 	struct rl_tls_client *tls;        /* NULL: no TLS */
 	rl_str host;                      /* whom the certificate must be for */
 	struct rl_tls_sessions *sessions; /* of this host with this `tls`; NULL: none are kept */
@@ -50,6 +57,11 @@ size_t rl_transport_read(struct rl_transport *transport, char *into, size_t n, e
 size_t rl_transport_write(struct rl_transport *transport, const struct iovec *iov, int n, enum rl_err *err);
 /* Interest in READ and WRITE. No system call when it does not change. */
 void rl_transport_want(struct rl_transport *transport, bool read, bool write);
+/*
+ * A peer that has gone without a word (its machine, or a NAT's memory of the connection) is found out: what is sent is
+ * not acknowledged for `silent_ms`, or probes are not, which the kernel sends while there is nothing to say. 0: never.
+ */
+void rl_transport_watch(struct rl_transport *transport, uint64_t silent_ms);
 /* Is anything already decrypted waiting inside (no poll event will come for it)? */
 bool rl_transport_pending(const struct rl_transport *transport);
 /* Sends FIN (and close_notify); reading goes on. */

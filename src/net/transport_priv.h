@@ -76,7 +76,7 @@ void rl_transport_repoll(struct rl_transport *t);
 void rl_transport_connected(struct rl_transport *t, int fd, struct rl_poll *poll, bool hung);
 
 /* dial.c: starts connecting; ends in rl_transport_connected or rl_transport_fail, never inside this call. */
-enum rl_err rl_dial_start(struct rl_transport *t, const struct rl_addr *addrs, unsigned n_addrs) RL_MUST_CHECK;
+enum rl_err rl_dial_start(struct rl_transport *t, const struct rl_transport_target *target) RL_MUST_CHECK;
 void rl_dial_cancel(struct rl_dial *dial); /* accepts NULL */
 
 /* tunnel.c: puts the way through a proxy below the filter that is there. */

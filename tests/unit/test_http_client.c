@@ -6,6 +6,8 @@
 #include <netinet/tcp.h>
 #include <sys/ioctl.h>
 
+#include "http/client_priv.h"
+
 /* ---- good answers ---- */
 
 static void request_is_written(void **state)
@@ -639,6 +641,51 @@ static void idle_connections_are_bounded_and_age(void **state)
 	provider_close(p);
 }
 
+/* ---- a peer that vanishes (FAULTS 66) ---- */
+
+static int option_of(int fd, int level, int name)
+{
+	int value = -1;
+	socklen_t len = sizeof value;
+
+	assert_int_equal(getsockopt(fd, level, name, &value, &len), 0);
+	return value;
+}
+
+/*
+ * Dropping packets takes privileges that tests have not; what can be seen is that the kernel has been told to find
+ * out, and how soon.
+ */
+static void a_peer_that_vanishes_is_noticed(void **state)
+{
+	const struct step *scripts[] = {serve_many};
+	struct provider *p = provider_open(1, scripts);
+	struct rl_conn *conn = NULL;
+	struct bench b;
+	struct caller c;
+
+	(void)state;
+	bench_open(&b, origin_for(p->port, 0, 32));
+	struct rl_call_spec spec = post(&b);
+
+	spec.times.send_ms = 12345;
+	caller_init(&c);
+	start(&c, &b, &spec);
+	run(&b);
+	for (size_t i = 0; i < RL_POOL_BUCKETS && !conn; i++)
+		conn = b.pool->places[i] ? b.pool->places[i]->idle : NULL;
+	assert_non_null(conn);
+	int fd = rl_transport_fd(conn->transport);
+
+	assert_int_equal(option_of(fd, IPPROTO_TCP, TCP_USER_TIMEOUT), 22345);
+	assert_int_equal(option_of(fd, SOL_SOCKET, SO_KEEPALIVE), 1);
+	assert_int_equal(option_of(fd, IPPROTO_TCP, TCP_KEEPIDLE), 30);
+	assert_int_equal(option_of(fd, IPPROTO_TCP, TCP_KEEPINTVL), 10);
+	caller_fini(&c);
+	bench_close(&b);
+	provider_close(p);
+}
+
 /* ---- bytes that nobody asked for (FAULTS 66) ---- */
 
 #define STRAY H "x-marker: stray\r\ncontent-length: 5\r\n\r\nstray"
@@ -864,6 +911,7 @@ int main(void)
 		cmocka_unit_test(bytes_after_an_answer_end_the_connection),
 		cmocka_unit_test(a_call_from_on_end_takes_the_same_connection),
 		cmocka_unit_test(idle_connections_are_bounded_and_age),
+		cmocka_unit_test(a_peer_that_vanishes_is_noticed),
 		cmocka_unit_test(stray_bytes_are_no_answer),
 		cmocka_unit_test(an_end_at_the_moment_of_reuse),
 		cmocka_unit_test(stray_bytes_right_behind_an_answer),
