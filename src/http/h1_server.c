@@ -28,7 +28,7 @@ static void h1_drain(struct rl_conn *conn)
 {
 	bool idle = !conn->x && conn->h1.phase == RL_H1_HEAD && !rl_conn_held(conn) && !rl_conn_queued(conn);
 
-	if (idle && !conn->busy)
+	if (idle && !conn->busy && !conn->server->retiring)
 		rl_conn_fail(conn, RL_ERR_CLOSED);
 }
 

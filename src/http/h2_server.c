@@ -1068,7 +1068,7 @@ static void sniff_sent(struct rl_conn *conn)
 
 static void sniff_drain(struct rl_conn *conn)
 {
-	if (!rl_conn_held(conn) && !conn->busy)
+	if (!rl_conn_held(conn) && !conn->busy && !conn->server->retiring)
 		rl_conn_fail(conn, RL_ERR_CLOSED);
 }
 

@@ -81,10 +81,8 @@ size_t rl_server_connections(const struct rl_server *server)
 	return server->n_conns;
 }
 
-void rl_server_drain(struct rl_server *server)
+static void drain_all(struct rl_server *server)
 {
-	server->draining = true;
-	server->retiring = false;
 	for (struct rl_conn *conn = server->conns, *next; conn; conn = next) {
 		next = conn->next;
 		if (conn->state == RL_CONN_OPEN)
@@ -92,9 +90,17 @@ void rl_server_drain(struct rl_server *server)
 	}
 }
 
+void rl_server_drain(struct rl_server *server)
+{
+	server->draining = true;
+	server->retiring = false;
+	drain_all(server);
+}
+
 void rl_server_retire(struct rl_server *server)
 {
 	server->draining = server->retiring = true;
+	drain_all(server);
 }
 
 void rl_server_abort(struct rl_server *server)

@@ -91,8 +91,9 @@ void rl_server_set_always(struct rl_server *server, const struct rl_header *fiel
 /* Idle connections close now, the others after their answers ("Connection: close"; HTTP/2: GOAWAY). */
 void rl_server_drain(struct rl_server *server);
 /*
- * The next answer of each connection says that it is the last. Nothing closes without having said so until
- * rl_server_drain: idle connections, and those whose answer has begun, may ask once more.
+ * The same for a server whose clients find another one at the same address: nothing closes that was not told so. The next
+ * answer of an HTTP/1 connection says that it is the last; idle ones, and those whose answer has begun, may ask once
+ * more until rl_server_drain. HTTP/2 has its GOAWAY for this.
  */
 void rl_server_retire(struct rl_server *server);
 /* Closes everything that is left, calling on_gone(SHUTDOWN). */

@@ -61,7 +61,10 @@ struct rl_server_codec {
 	void (*abort)(struct rl_xchg *x, bool reset);
 	/* The exchange leaves its stream. NULL: there are no streams. */
 	void (*part)(struct rl_xchg *x);
-	/* The server drains: closes if nothing is going on, else sees to it that nothing new begins. */
+	/*
+	 * The server drains: closes if nothing is going on, else sees to it that nothing new begins. If it retires, nothing
+	 * closes that the client has not been told of.
+	 */
 	void (*drain)(struct rl_conn *conn);
 };
 

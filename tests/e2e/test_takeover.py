@@ -13,6 +13,7 @@ import time
 import pytest
 
 import harness
+from h2kit import ACK, DATA, END_HEADERS, END_STREAM, frame, GOAWAY, HEADERS, PING, Raw
 from harness import chunked, sse_events, STREAM_HEAD
 from kit import config, good, serving, streamed, wants_stream, whole
 from test_life import Manager
@@ -79,8 +80,8 @@ class Guest:
 class Callers:
     """Clients that ask without pause, whole and streamed, on kept and on fresh connections; each failure is kept."""
 
-    def __init__(self, relais, text, number=6):
-        self.relais, self.text = relais, text
+    def __init__(self, relais, text, number=6, **options):
+        self.relais, self.text, self.options = relais, text, options
         self.wrong, self.answered = [], 0
         self.stopping, self.lock = threading.Event(), threading.Lock()
         self.threads = [threading.Thread(target=self._work, args=(n,), daemon=True) for n in range(number)]
@@ -92,7 +93,7 @@ class Callers:
         while not self.stopping.is_set():
             turn += 1
             try:
-                client = client or self.relais.client()
+                client = client or self.relais.client(**self.options)
                 stream = number % 2 == 0
                 reply = client.post('/v1/chat/completions', {'model': 'assistant', 'stream': stream, 'messages': []})
                 text = reply.stream_text() if stream else reply.json()['choices'][0]['message']['content']
@@ -127,12 +128,17 @@ def paced(connection, request):
     connection.send(chunked(b''))
 
 
-def test_again_and_again_under_load(gateway, provider, products, successor):
+@pytest.mark.parametrize('how, takeovers', [('plain', TAKEOVERS), ('tls', max(4, TAKEOVERS // 4))])
+def test_again_and_again_under_load(gateway, provider, products, successor, certificates, how, takeovers):
     settings = config([provider(serving(paced))])
+    if how == 'tls':
+        certificate, key = certificates.make()
+        settings['server']['listen'] = {'address': '127.0.0.1:0', 'tls': {'certificate': certificate, 'key': key}}
+    options = {'tls': certificates.client_context()} if how == 'tls' else {}
     relais = gateway(settings)
     olds = []
-    callers = products.add(Callers(relais, 'hello'))
-    for number in range(TAKEOVERS):
+    callers = products.add(Callers(relais, 'hello', **options))
+    for number in range(takeovers):
         before = callers.answered
         olds.append(relais)
         relais = successor(relais, settings)
@@ -141,14 +147,13 @@ def test_again_and_again_under_load(gateway, provider, products, successor):
         assert not callers.wrong, (number, callers.wrong[:3])
     callers.finish()
     assert not callers.wrong, callers.wrong[:3]
-    assert callers.answered > 3 * TAKEOVERS
+    assert callers.answered > 3 * takeovers
     for old in olds:
         assert old.wait(30 * harness.SLOW) == 0, old.output()
         assert 'are cut' not in old.stderr
-    assert relais.chat().status == 200
-    outcomes = {r['outcome'] for r in relais.access_log(callers.answered + 1)}
+    outcomes = {r['outcome'] for r in relais.access_log(callers.answered)}
     assert outcomes == {'ok'}, 'all of them have their line, and none failed'
-    assert len(relais.access_log()) == callers.answered + 1
+    assert len(relais.access_log()) == callers.answered
 
 
 def test_a_stream_outlives_its_process_place(gateway, provider, successor):
@@ -173,6 +178,33 @@ def test_a_stream_outlives_its_process_place(gateway, provider, successor):
         gate.set()
         assert client.read_reply('POST').stream_text() == 'one two'
     assert old.wait() == 0
+
+
+def test_http2_is_told_by_goaway(gateway, provider, successor):
+    """What runs is finished, what was on the way is served, and nothing waits for an idle connection."""
+    gate = threading.Event()
+
+    def play(connection, request):
+        gate.wait(harness.WAIT_S)
+        connection.send(whole())
+    settings = config([provider(serving(play))], server={'drain': {'deadline': '120s'}})
+    old = gateway(settings)
+    with Raw(old.data) as busy, Raw(old.data) as idle:  # python3-h2 reads nothing behind a GOAWAY
+        idle.headers(1, method='GET', path='/v1/models')
+        assert idle.outcome(1) == ('answer', 200)
+        busy.send(frame(HEADERS, END_HEADERS, 1, busy.head(('content-type', 'application/json'))))
+        busy.send(frame(DATA, END_STREAM, 1, b'{"model":"assistant","messages":[]}'))
+        harness.eventually(lambda: old.status()['models'][0]['targets'][0]['in_flight'] == 1)
+        new = successor(old, settings)
+        busy.read(lambda kind, *_: kind == GOAWAY)
+        busy.headers(3, method='GET', path='/v1/models')  # on its way before the last word
+        for client in (busy, idle):
+            client.send(frame(PING, ACK, 0, client.first(PING)))
+        assert idle.read() is None and old.running()
+        gate.set()
+        busy.read()
+        assert {n for kind, flags, n, _ in busy.frames if kind in (DATA, HEADERS) and flags & END_STREAM} == {1, 3}
+    assert old.wait() == 0 and new.chat().status == 200
 
 
 def test_an_idle_connection_may_ask_once_more(gateway, provider, successor):
