@@ -115,6 +115,12 @@ void rl_transport_want(struct rl_transport *t, bool read, bool write)
 		rl_loop_defer(t->loop, &t->task);
 }
 
+void rl_transport_watch(struct rl_transport *t, uint64_t silent_ms)
+{
+	(void)silent_ms;
+	CHECK(!t->closed);
+}
+
 bool rl_transport_pending(const struct rl_transport *t)
 {
 	(void)t;
