@@ -3,8 +3,10 @@
 import ctypes
 import fcntl
 import os
+import resource
 import signal
 import socket
+import subprocess
 import sys
 import time
 
@@ -253,3 +255,57 @@ def test_a_given_socket_is_judged_by_where_it_is(products, provider):
     relais = activated(products, config([provider(good())]), [data], 'data', ready=()).start()
     assert relais.wait() == 2 and 'client keys' in relais.stderr
     data.close()
+
+
+def test_a_process_that_slept_accuses_nobody(gateway, quiet_manager):
+    """FAULTS 70: stopped as a whole for longer than a loop may stand still."""
+    relais = gateway({'server': {'workers': 2}}, env={'NOTIFY_SOCKET': quiet_manager.path, 'WATCHDOG_USEC': '400000'})
+    assert quiet_manager.beats(1 * harness.SLOW) > 0
+    relais.signal(signal.SIGSTOP)
+    time.sleep(5.5)
+    quiet_manager.beats(0.1)  # those that were under way
+    relais.signal(signal.SIGCONT)
+    harness.eventually(lambda: quiet_manager.beats(0.5) > 0, what='the signs of life')
+    assert 'has not turned' not in relais.stderr
+
+
+# --- what the machine allows ------------------------------------------------------------------------------------------
+
+def wrapped(products, settings, *command, **options):
+    """relais as a command of others starts it; skips where that command is not allowed."""
+    tried = subprocess.run([*command, 'true'], capture_output=True, text=True, timeout=60, check=False)
+    if tried.returncode:
+        pytest.skip(f'{command[0]} is not allowed here: {tried.stderr.strip()}')
+    relais = harness.Gateway(settings, start=False, **options)
+    relais.wrap = command
+    products.add(relais)
+    return relais
+
+
+def test_any_user_on_a_read_only_file_system(products, provider):
+    """CONTRACT: a user without a line in any file, and nowhere to write: it serves, and says what it does without."""
+    if os.getuid() != 0:
+        pytest.skip('only root can become another user')
+    settings = dict(config([provider(good())]), log={'access': 'stdout'})
+    relais = wrapped(products, settings, 'unshare', '--mount', 'sh', '-c',
+                     'mount --bind / / && mount -o remount,ro,bind / && cd "$PWD" && '
+                     'exec setpriv --reuid=4242 --regid=4242 --clear-groups "$@"', 'sh')
+    os.chmod(relais.folder, 0o755)
+    relais.start()
+    assert relais.chat().status == 200
+    harness.eventually(lambda: 'Read-only file system' in relais.stderr or 'Permission denied' in relais.stderr)
+    with open(f'/proc/{relais.pid}/status', encoding='ascii') as status:
+        assert 'Uid:\t4242\t4242' in status.read()
+
+
+def test_descriptors_up_to_the_hard_limit(products):
+    relais = wrapped(products, None, 'prlimit', '--nofile=200:3000').start()
+    soft, hard = resource.prlimit(relais.pid, resource.RLIMIT_NOFILE)
+    assert soft == hard == 3000
+    assert relais.get('/health').status == 200
+
+
+def test_workers_by_affinity(products):
+    one = min(os.sched_getaffinity(0))
+    relais = wrapped(products, None, 'taskset', '-c', str(one)).start()
+    assert len(relais.status()['workers']) == 1
