@@ -50,6 +50,15 @@ def test_links_between_pages_lead_somewhere():
     assert not broken
 
 
+def test_the_proofs_of_attacks_exist():
+    with open(os.path.join(TOP, 'docs', 'attacks.md'), encoding='utf-8') as f:
+        named = re.findall(r'`(test_\w+)::(test_\w+)`', f.read())
+    assert len(named) > 80
+    for module, name in named:
+        with open(os.path.join(TOP, 'tests', 'e2e', module + '.py'), encoding='utf-8') as f:
+            assert f'\ndef {name}(' in f.read(), f'docs/attacks.md: there is no {module}::{name}'
+
+
 def test_every_command_explains_itself():
     for line in relais('help').stdout.splitlines():
         said = re.match(r'  (\w+) +\S', line)
