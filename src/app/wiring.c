@@ -83,22 +83,17 @@ static int make_sinks(struct rl_program *p)
 }
 
 /*
- * A socket that was given and is not wanted would take connections that nobody answers. The former process's is closed: the
- * new configuration has it no more.
+ * A socket that was given and is not wanted would take connections that nobody answers. The former process's are dropped when
+ * it has gone: the new configuration has them no more.
  */
 static int check_inherited(struct rl_program *p)
 {
 	const struct rl_inherited *left = rl_inherit_left(&p->inherit);
 	char text[RL_INHERIT_TEXT_MAX];
 
-	if (!left)
+	if (!left || *left->address)
 		return RL_EXIT_OK;
 	rl_inherit_text(&left->addr, text);
-	if (*left->address) {
-		RL_INFO("takeover", "%s is not listened on any more", text);
-		rl_inherit_close(&p->inherit);
-		return RL_EXIT_OK;
-	}
 	fprintf(stderr,
 		"relais: the service manager gives a socket of %s (LISTEN_FDS), which stands neither in server.listen nor "
 		"in server.admin\n",
@@ -278,10 +273,13 @@ static int open_to_all(struct rl_program *p, struct rl_takeover *t)
 		return RL_EXIT_FAILED;
 	}
 	rl_keeper_open(p);
-	if (rl_takeover_serving(t))
+	if (rl_takeover_serving(t)) {
 		RL_WARN("takeover", "%s: it may serve beside this one", t->why);
-	else
-		rl_doors_take_files(p);
+		rl_inherit_close(&p->inherit);
+		return RL_EXIT_OK;
+	}
+	rl_doors_take_files(p);
+	rl_inherit_drop(&p->inherit);
 	return RL_EXIT_OK;
 }
 

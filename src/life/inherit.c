@@ -11,6 +11,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/log.h"
+#include "net/unix_socket.h"
+
 #define MANAGER_FDS_START 3 /* sd_listen_fds(3) */
 
 void rl_inherit_text(const struct rl_addr *addr, char out[RL_INHERIT_TEXT_MAX])
@@ -155,6 +158,25 @@ const struct rl_inherited *rl_inherit_left(const struct rl_inherit *in)
 		if (in->sockets[i].fd >= 0)
 			return &in->sockets[i];
 	return NULL;
+}
+
+void rl_inherit_drop(struct rl_inherit *in)
+{
+	for (size_t i = 0; i < in->n; i++) {
+		struct rl_inherited *s = &in->sockets[i];
+		char text[RL_INHERIT_TEXT_MAX];
+		struct rl_unix_file file;
+
+		if (s->fd < 0)
+			continue;
+		rl_inherit_text(&s->addr, text);
+		RL_INFO("takeover", "%s is not listened on any more", text);
+		if (s->own_file) {
+			rl_unix_known(&s->addr, &file, text, sizeof text);
+			rl_unix_remove(&s->addr, &file);
+		}
+	}
+	rl_inherit_close(in);
 }
 
 void rl_inherit_close(struct rl_inherit *in)

@@ -47,6 +47,8 @@ bool rl_inherit_with_file(const struct rl_inherit *in, enum rl_plane plane, rl_s
 /* A socket that nobody has taken, or NULL. */
 const struct rl_inherited *rl_inherit_left(const struct rl_inherit *in);
 void rl_inherit_close(struct rl_inherit *in); /* those that are left */
+/* The same for good, said in the log: nobody listens there any more, and files that were left to us go, too. */
+void rl_inherit_drop(struct rl_inherit *in);
 
 /* "127.0.0.1:80", "[::1]:80" or "unix:/path", NUL-terminated. */
 void rl_inherit_text(const struct rl_addr *addr, char out[RL_INHERIT_TEXT_MAX]);

@@ -199,6 +199,19 @@ def test_a_takeover_hands_the_file_over(gateway, provider, place):
     assert not place.exists()
 
 
+def test_a_takeover_that_drops_the_address_drops_the_file(gateway, provider, place):
+    settings = config([provider(good())], server={'listen': ['127.0.0.1:0', f'unix:{place}'], 'drain': {'deadline': '1s'}})
+    old = gateway(settings)
+    taken = socket.create_server(('127.0.0.1', 0))
+    settings['server']['listen'] = ['127.0.0.1:0', '127.0.0.1:%d' % taken.getsockname()[1]]
+    old.write_config(settings)
+    assert run('serve', '--takeover', '--config', old.config_path, folder=old.folder).returncode == 1
+    assert ask(place, CHAT).status == 200, 'not before the new process serves'
+    taken.close()
+    gateway(settings, folder=old.folder, args=['--takeover'])
+    assert old.wait() == 0 and not place.exists()
+
+
 def test_the_file_of_a_service_manager_stays(products, provider, place):
     given = socket.socket(socket.AF_UNIX)
     given.bind(str(place))
