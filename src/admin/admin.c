@@ -290,9 +290,9 @@ enum rl_err rl_admin_new(struct rl_loop *loop, const struct rl_admin_hooks *hook
 	return RL_OK;
 }
 
-void rl_admin_accept(struct rl_admin *admin, int fd, const struct rl_addr *peer, struct rl_tls_server *tls)
+void rl_admin_accept(struct rl_admin *admin, const struct rl_arrival *in)
 {
-	rl_server_accept(admin->server, fd, peer, tls, NULL, NULL);
+	rl_server_accept(admin->server, in, NULL, NULL);
 }
 
 void rl_admin_abort(struct rl_admin *admin)

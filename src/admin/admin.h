@@ -34,8 +34,7 @@ struct rl_admin_hooks {
 struct rl_admin;
 enum rl_err rl_admin_new(struct rl_loop *loop, const struct rl_admin_hooks *hooks, void *self,
 			 struct rl_admin **out) RL_MUST_CHECK;
-/* `tls` NULL: without. Live connections keep what they need of it. */
-void rl_admin_accept(struct rl_admin *admin, int fd, const struct rl_addr *peer, struct rl_tls_server *tls);
+void rl_admin_accept(struct rl_admin *admin, const struct rl_arrival *in);
 void rl_admin_abort(struct rl_admin *admin); /* closes all connections */
 size_t rl_admin_connections(const struct rl_admin *admin);
 void rl_admin_free(struct rl_admin *admin); /* after the connections are gone. Accepts NULL */

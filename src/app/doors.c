@@ -18,6 +18,7 @@
 #include "config/schema.h"
 
 #define ROOM_TICK_MS 100u
+#define STRANGER_SAID_MS 60000u
 #define PEM_BYTES_MAX (1u << 20)
 #define PEM_BYTES_USUAL 65536u
 #define PATH_BYTES_MAX 4096u /* the bound of the keys that hold one */
@@ -27,11 +28,9 @@
 struct connection_mail {
 	struct rl_mail mail;
 	struct rl_worker *worker;
-	struct rl_tls_server *tls; /* a reference, until the connection has its own */
-	int fd;
-	bool guest; /* it has entered the gateway's crowd */
+	struct rl_arrival in; /* with a reference to its `tls`, until the connection has its own */
+	bool guest;           /* it has entered the gateway's crowd */
 	uint64_t id;
-	struct rl_addr peer;
 };
 
 static void deliver(struct rl_mail *mail, struct rl_loop *loop)
@@ -40,10 +39,10 @@ static void deliver(struct rl_mail *mail, struct rl_loop *loop)
 
 	(void)loop;
 	if (m->guest)
-		rl_worker_accept_guest(m->worker, m->fd, &m->peer, m->tls, m->id);
+		rl_worker_accept_guest(m->worker, &m->in, m->id);
 	else
-		rl_worker_accept(m->worker, m->fd, &m->peer, m->tls);
-	rl_tls_server_unref(m->tls);
+		rl_worker_accept(m->worker, &m->in);
+	rl_tls_server_unref(m->in.tls);
 	free(m);
 }
 
@@ -66,21 +65,50 @@ static struct rl_worker *least_loaded(const struct rl_program *p)
 	return best;
 }
 
-/* Whether the connections of this peer's address are counted: not those of a proxy, which are many clients'. */
-static bool has_cap(const struct rl_program *p, const struct rl_addr *peer)
+/*
+ * A PROXY head is taken from trusted proxies, and from this machine. From others it could name any client, and without it
+ * nobody is served here: so they are turned away before a byte is read.
+ */
+static bool may_come_in(const struct rl_door *door, const struct rl_addr *peer)
 {
-	return p->snapshot->config->server.max_connections_per_address && peer->sa.ss_family != AF_UNIX &&
-	       !rl_trusted_is(&p->snapshot->trusted, peer);
+	static uint64_t said_ms;
+	uint64_t now_ms = rl_loop_now_ms(door->program->loop);
+	char text[RL_ADDR_TEXT_MAX];
+
+	if (!door->proxied || rl_addr_is_loopback(peer) || rl_trusted_is(&door->program->snapshot->trusted, peer))
+		return true;
+	if (!said_ms || now_ms - said_ms > STRANGER_SAID_MS) {
+		rl_addr_text(peer, text);
+		RL_WARN("doors",
+			"%s is not among server.trusted_proxies and may not use the proxy_protocol listener %s", text,
+			door->address);
+		said_ms = now_ms;
+	}
+	return false;
+}
+
+/* Whether the connections of this peer's address are counted: not those of a proxy, which are many clients'. */
+static bool has_cap(const struct rl_door *door, const struct rl_addr *peer)
+{
+	const struct rl_program *p = door->program;
+
+	return !door->proxied && p->snapshot->config->server.max_connections_per_address &&
+	       peer->sa.ss_family != AF_UNIX && !rl_trusted_is(&p->snapshot->trusted, peer);
+}
+
+static struct rl_arrival arrival(const struct rl_door *door, int fd, const struct rl_addr *peer)
+{
+	return (struct rl_arrival){.fd = fd, .peer = *peer, .tls = door->tls, .proxied = door->proxied};
 }
 
 static void on_accept(void *arg, struct rl_listener *listener, int fd, const struct rl_addr *peer)
 {
 	struct rl_door *door = arg;
 	struct rl_program *p = door->program;
-	struct connection_mail *m = malloc(sizeof *m);
+	struct connection_mail *m = may_come_in(door, peer) ? malloc(sizeof *m) : NULL;
 
 	assert(door->listener == listener);
-	bool guest = m && has_cap(p, peer);
+	bool guest = m && has_cap(door, peer);
 	uint64_t id = guest ? rl_rate_id(peer) : 0;
 
 	if (!m ||
@@ -93,9 +121,8 @@ static void on_accept(void *arg, struct rl_listener *listener, int fd, const str
 				      .guest = guest,
 				      .id = id,
 				      .worker = least_loaded(p),
-				      .tls = rl_tls_server_ref(door->tls),
-				      .fd = fd,
-				      .peer = *peer};
+				      .in = arrival(door, fd, peer)};
+	rl_tls_server_ref(door->tls);
 	rl_keeper_watch_memory(p);
 	rl_worker_reserve(m->worker);
 	rl_loop_post(rl_worker_loop(m->worker), &m->mail);
@@ -126,7 +153,12 @@ static void on_admin_accept(void *arg, struct rl_listener *listener, int fd, con
 	struct rl_door *door = arg;
 
 	assert(door->listener == listener);
-	rl_admin_accept(door->program->admin, fd, peer, door->tls);
+	const struct rl_arrival in = arrival(door, fd, peer);
+
+	if (may_come_in(door, peer))
+		rl_admin_accept(door->program->admin, &in);
+	else
+		close(fd);
 }
 
 /* ---- opening and closing ---- */
@@ -155,7 +187,9 @@ static int open_door(struct rl_program *p, enum rl_plane plane, struct rl_doors 
 	const char *why = "";
 
 	assert(doors->n < RL_DOORS_MAX && at->address.n < sizeof door->address);
-	*door = (struct rl_door){.program = p, .by_name = rl_inherit_named(&p->inherit, plane) > 0};
+	*door = (struct rl_door){.program = p,
+				 .proxied = at->proxied,
+				 .by_name = rl_inherit_named(&p->inherit, plane) > 0};
 	memcpy(door->address, at->address.p, at->address.n);
 	enum rl_err err = open_listener(door, plane, at, plane == RL_PLANE_DATA ? on_accept : on_admin_accept, &why);
 

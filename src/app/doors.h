@@ -20,6 +20,7 @@ struct rl_program;
 struct rl_door {
 	struct rl_program *program;
 	struct rl_listener *listener;
+	bool proxied;                       /* connections must begin with a PROXY head */
 	struct rl_tls_server *tls;          /* NULL: without */
 	char address[RL_LISTENER_TEXT_MAX]; /* as the configuration has it, which may say port 0 */
 	bool by_name;                       /* where it is the service manager has decided */

@@ -43,6 +43,7 @@ struct rl_cfg_listen {
 	rl_str address;
 	struct rl_cfg_tls tls;
 	uint32_t mode;         /* of a Unix socket's file */
+	bool proxied;          /* connections begin with a PROXY head */
 	bool tolerate_absence; /* the machine may lack this address family: [::1] of the default and of "localhost" */
 	unsigned line, column;
 };

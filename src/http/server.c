@@ -445,27 +445,28 @@ static void conn_free(struct rl_conn *conn)
 		on_close(arg);
 }
 
-void rl_server_accept(struct rl_server *server, int fd, const struct rl_addr *peer, struct rl_tls_server *tls,
-		      void (*on_close)(void *arg), void *arg)
+void rl_server_accept(struct rl_server *server, const struct rl_arrival *in, void (*on_close)(void *arg), void *arg)
 {
 	struct rl_conn *conn = conn_new(server);
 
 	if (!conn) {
-		close(fd);
+		close(in->fd);
 		if (on_close)
 			on_close(arg);
 		return;
 	}
-	conn->peer = *peer;
-	conn->secure = tls != NULL;
+	conn->peer = in->peer;
+	conn->secure = in->tls != NULL;
 	conn->on_close = on_close;
 	conn->on_close_arg = arg;
-	if (tls)
+	if (in->tls)
 		conn->codec = &rl_h1_server_codec; /* unless the two agree on something else */
 	conn->codec->init(conn);
 	rl_conn_wait(conn, server->limits.header_ms);
-	if (rl_transport_accept(server->loop, fd, tls, on_event, conn, &conn->transport) != RL_OK) {
+	if (rl_transport_accept(server->loop, in->fd, in->tls, on_event, conn, &conn->transport) != RL_OK) {
 		conn->transport = NULL;
+		rl_conn_fail(conn, RL_ERR_NOMEM);
+	} else if (in->proxied && rl_transport_await_proxy(conn->transport)) {
 		rl_conn_fail(conn, RL_ERR_NOMEM);
 	}
 }
@@ -863,6 +864,8 @@ static void on_event(void *owner, struct rl_transport *transport, unsigned event
 		return;
 	}
 	if (events & RL_EV_READY) {
+		if (rl_transport_peer(transport))
+			conn->peer = *rl_transport_peer(transport);
 		ready(conn);
 		if (conn->state == RL_CONN_CLOSED)
 			return;

@@ -80,9 +80,15 @@ struct rl_server_limits {
 struct rl_server;
 enum rl_err rl_server_new(struct rl_loop *loop, const struct rl_exchange_ops *ops, void *service,
 			  const struct rl_server_limits *limits, struct rl_server **out) RL_MUST_CHECK;
-/* Takes fd in any case. On the loop's thread. `on_close`, if given, is called once when the connection is gone. */
-void rl_server_accept(struct rl_server *server, int fd, const struct rl_addr *peer, struct rl_tls_server *tls,
-		      void (*on_close)(void *arg), void *arg);
+/* A connection as it comes in. */
+struct rl_arrival {
+	int fd;
+	struct rl_addr peer;
+	struct rl_tls_server *tls; /* NULL: without; the connection keeps what it needs of it */
+	bool proxied;              /* it must begin with a PROXY head, which may name another peer */
+};
+/* Takes in->fd in any case. On the loop's thread. `on_close`, if given, is called once when the connection is gone. */
+void rl_server_accept(struct rl_server *server, const struct rl_arrival *in, void (*on_close)(void *arg), void *arg);
 /* New limits for connections to come and for the next request of those that are. */
 void rl_server_set_limits(struct rl_server *server, const struct rl_server_limits *limits);
 /* Fields that each answer carries, refusals too; of static memory, at most RL_ALWAYS_BYTES_MAX as text. Called once. */

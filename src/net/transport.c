@@ -496,6 +496,8 @@ void rl_transport_close(struct rl_transport *t, bool abort)
 	if (t->state == RL_TRANSPORT_OPEN && !abort && !t->finished && !t->broken)
 		t->filter->finish(t);
 	t->filter->fini(t);
+	free(t->proxy);
+	t->proxy = NULL;
 	if (t->fd >= 0)
 		close_fd(t, abort);
 	t->dial = NULL;

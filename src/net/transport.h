@@ -51,6 +51,14 @@ enum rl_err rl_transport_connect(struct rl_loop *loop, const struct rl_transport
 enum rl_err rl_transport_accept(struct rl_loop *loop, int fd, struct rl_tls_server *tls, rl_transport_f on_event,
 				void *owner, struct rl_transport **out) RL_MUST_CHECK;
 
+/*
+ * Right after rl_transport_accept: the connection begins with a PROXY head (net/proxy_protocol.h), before TLS too. READY
+ * comes after it; what does not begin so has FAILED. No time-out of its own. NOMEM: the connection is to be closed.
+ */
+enum rl_err rl_transport_await_proxy(struct rl_transport *transport) RL_MUST_CHECK;
+/* Whom the PROXY head named, or NULL. Once READY. */
+const struct rl_addr *rl_transport_peer(const struct rl_transport *transport);
+
 /* Bytes read > 0; 0 with *err = OK: nothing now, EOF (in order), TLS (cut without close_notify), RESET, IO. */
 size_t rl_transport_read(struct rl_transport *transport, char *into, size_t n, enum rl_err *err);
 /* Bytes taken (may be fewer than given, then wait for WRITE); on failure 0 and *err. */

@@ -33,6 +33,7 @@ enum rl_transport_state {
 };
 
 struct rl_dial;
+struct rl_proxy_stage;
 struct rl_tunnel;
 struct ssl_st;
 
@@ -44,6 +45,7 @@ struct rl_transport {
 	struct rl_poll *poll;
 	struct rl_dial *dial;             /* while connecting */
 	struct rl_tunnel *tunnel;         /* until the proxy has opened the way */
+	struct rl_proxy_stage *proxy;     /* of a connection that began, or must begin, with a PROXY head */
 	struct ssl_st *ssl;               /* of the TLS filter */
 	struct rl_tls_sessions *sessions; /* of the TLS filter; NULL: none are kept */
 	uint64_t checked_ms; /* when the peer's certificate was checked, for this session or the one it goes on from */

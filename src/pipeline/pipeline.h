@@ -54,10 +54,9 @@ struct rl_loop *rl_worker_loop(const struct rl_worker *worker);
 uint32_t rl_worker_connections(const struct rl_worker *worker);
 uint32_t rl_worker_requests(const struct rl_worker *worker);
 /* A connection from a client, on the worker's thread (counted by rl_worker_reserve before it was posted). */
-void rl_worker_accept(struct rl_worker *worker, int fd, const struct rl_addr *peer, struct rl_tls_server *tls);
+void rl_worker_accept(struct rl_worker *worker, const struct rl_arrival *in);
 /* The same of a connection that has entered the gateway's crowd by this id; it leaves when it is closed. */
-void rl_worker_accept_guest(struct rl_worker *worker, int fd, const struct rl_addr *peer, struct rl_tls_server *tls,
-			    uint64_t id);
+void rl_worker_accept_guest(struct rl_worker *worker, const struct rl_arrival *in, uint64_t id);
 /* Counts a connection that is on its way to the worker; from any thread. */
 void rl_worker_reserve(struct rl_worker *worker);
 

@@ -297,9 +297,9 @@ void rl_worker_reserve(struct rl_worker *worker)
 	atomic_fetch_add_explicit(&worker->connections, 1, memory_order_relaxed);
 }
 
-void rl_worker_accept(struct rl_worker *worker, int fd, const struct rl_addr *peer, struct rl_tls_server *tls)
+void rl_worker_accept(struct rl_worker *worker, const struct rl_arrival *in)
 {
-	rl_server_accept(worker->server, fd, peer, tls, on_closed, worker);
+	rl_server_accept(worker->server, in, on_closed, worker);
 }
 
 struct guest {
@@ -316,17 +316,16 @@ static void on_guest_closed(void *arg)
 	free(guest);
 }
 
-void rl_worker_accept_guest(struct rl_worker *worker, int fd, const struct rl_addr *peer, struct rl_tls_server *tls,
-			    uint64_t id)
+void rl_worker_accept_guest(struct rl_worker *worker, const struct rl_arrival *in, uint64_t id)
 {
 	struct guest *guest = malloc(sizeof *guest);
 
 	if (guest) {
 		*guest = (struct guest){.worker = worker, .id = id};
-		rl_server_accept(worker->server, fd, peer, tls, on_guest_closed, guest);
+		rl_server_accept(worker->server, in, on_guest_closed, guest);
 		return;
 	}
-	close(fd);
+	close(in->fd);
 	rl_crowd_leave(worker->gateway->crowd, id);
 	on_closed(worker);
 }

@@ -299,7 +299,8 @@ static void on_accept(void *arg, struct rl_listener *listener, int fd, const str
 	(void)listener;
 	switch (rl_sim_scenario_accept(sim->scenario, sim->n_connections++)) {
 	case SIM_ACCEPT_OK:
-		rl_server_accept(sim->server, fd, peer, sim->tls, NULL, NULL);
+		rl_server_accept(sim->server, &(struct rl_arrival){.fd = fd, .peer = *peer, .tls = sim->tls}, NULL,
+				 NULL);
 		break;
 	case SIM_ACCEPT_RESET:
 		reset_socket(fd);

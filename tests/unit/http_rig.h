@@ -279,7 +279,8 @@ static inline void obey(struct rl_mail *mail, struct rl_loop *loop)
 	struct rl_addr nobody = {.len = 0};
 
 	if (order->fd >= 0)
-		rl_server_accept(order->rig->server, order->fd, &nobody, NULL, on_close, order->rig);
+		rl_server_accept(order->rig->server, &(struct rl_arrival){.fd = order->fd, .peer = nobody}, on_close,
+				 order->rig);
 	else if (order->what)
 		order->what(order->rig->server);
 	else
