@@ -68,6 +68,7 @@ struct rl_cfg_server {
 	uint64_t max_body_bytes;
 	uint64_t memory_limit_bytes; /* of the process; 0 = what machine and control groups allow */
 	uint64_t body_memory_bytes;  /* budget of all request bodies held; 0 = a quarter of memory_limit_bytes */
+	uint64_t max_upload_bytes;   /* of a form with files, which is streamed */
 	rl_str passthrough_provider; /* of requests that name neither a model nor a provider; empty: they are refused */
 	enum rl_cfg_auth auth;
 	struct rl_secret admin_token;

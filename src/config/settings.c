@@ -327,6 +327,13 @@ static const struct rl_schema_row server_rows[] = {
 	 .max = 1024 * GIB,
 	 .doc = "Memory that the process may have resident; from nine tenths of it on new requests are answered with "
 		"503. `auto`: what the machine has, or the control group allows."},
+	{.key = "max_upload",
+	 .type = RL_SCHEMA_SIZE,
+	 F(rl_cfg_server, max_upload_bytes),
+	 .initial = "512MiB",
+	 .min = KIB,
+	 .max = 1024 * GIB,
+	 .doc = "Largest form with files (`/v1/files`, `/v1/audio/transcriptions` ...), which is streamed and never held."},
 	{.key = "body_memory",
 	 .type = RL_SCHEMA_SIZE,
 	 F(rl_cfg_server, body_memory_bytes),

@@ -26,16 +26,20 @@
 #include "message/usage.h"
 
 /*     id           name           */
-#define RL_OPERATIONS(X)            \
-	X(NONE, "none")             \
-	X(CHAT, "chat")             \
-	X(COMPLETION, "completion") \
-	X(EMBEDDING, "embedding")   \
-	X(MODELS, "models")         \
-	X(MODERATION, "moderation") \
-	X(IMAGE, "image")           \
-	X(SPEECH, "speech")         \
-	X(RESPONSE, "response")     \
+#define RL_OPERATIONS(X)                      \
+	X(NONE, "none")                       \
+	X(CHAT, "chat")                       \
+	X(COMPLETION, "completion")           \
+	X(EMBEDDING, "embedding")             \
+	X(MODELS, "models")                   \
+	X(MODERATION, "moderation")           \
+	X(IMAGE, "image")                     \
+	X(SPEECH, "speech")                   \
+	X(RESPONSE, "response")               \
+	X(IMAGE_EDIT, "image_edit")           \
+	X(IMAGE_VARIATION, "image_variation") \
+	X(TRANSCRIPTION, "transcription")     \
+	X(TRANSLATION, "translation")         \
 	X(PASS, "passthrough")
 
 enum rl_operation {

@@ -28,6 +28,14 @@ static rl_str path(enum rl_operation op)
 		return RL_STR("/audio/speech");
 	case RL_OP_RESPONSE:
 		return RL_STR("/responses");
+	case RL_OP_IMAGE_EDIT:
+		return RL_STR("/images/edits");
+	case RL_OP_IMAGE_VARIATION:
+		return RL_STR("/images/variations");
+	case RL_OP_TRANSCRIPTION:
+		return RL_STR("/audio/transcriptions");
+	case RL_OP_TRANSLATION:
+		return RL_STR("/audio/translations");
 	case RL_OP_PASS:
 		return RL_STR("/");
 	case RL_OP_NONE:

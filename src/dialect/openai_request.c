@@ -407,6 +407,10 @@ static void read_request(struct rl_reader *p, enum rl_operation op, rl_str body,
 	case RL_OP_IMAGE:
 	case RL_OP_SPEECH:
 	case RL_OP_RESPONSE:
+	case RL_OP_IMAGE_EDIT:
+	case RL_OP_IMAGE_VARIATION:
+	case RL_OP_TRANSCRIPTION:
+	case RL_OP_TRANSLATION:
 	case RL_OP_PASS:
 	case RL_OP_COUNT:
 		assert(op == RL_OP_CHAT); /* the others have no message */

@@ -584,6 +584,10 @@ void rl_openai_write_request(enum rl_operation op, const struct rl_chat_request 
 	case RL_OP_IMAGE:
 	case RL_OP_SPEECH:
 	case RL_OP_RESPONSE:
+	case RL_OP_IMAGE_EDIT:
+	case RL_OP_IMAGE_VARIATION:
+	case RL_OP_TRANSCRIPTION:
+	case RL_OP_TRANSLATION:
 	case RL_OP_PASS:
 	case RL_OP_COUNT:
 		assert(op == RL_OP_CHAT); /* the others have no message */

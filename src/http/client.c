@@ -17,7 +17,8 @@
 
 #define MAX_HEAD_DEFAULT 65536u
 #define REFUSALS_MAX 2u
-#define HEADERS_BYTES 65536u /* room in the arena for the array of headers, beside the head's text */
+#define MAX_REST_BYTES (1u << 20) /* of one piece of a streamed body */
+#define HEADERS_BYTES 65536u      /* room in the arena for the array of headers, beside the head's text */
 
 static struct rl_run *of(struct rl_call *call)
 {
@@ -60,6 +61,7 @@ static void let_go(struct rl_run *run)
 
 	rl_timer_stop(&run->timer);
 	rl_loop_undefer(run->place->pool->loop, &run->later);
+	rl_loop_undefer(run->place->pool->loop, &run->drain);
 	if (run->queued)
 		rl_share_leave(run);
 	rl_opening_cancel(run->opening);
@@ -270,6 +272,14 @@ void rl_run_on_sent(struct rl_run *run)
 	set_timer(run, run->times.first_byte_ms);
 }
 
+void rl_run_on_drained(struct rl_run *run)
+{
+	assert(run->streamed && !run->ended);
+	if (run->phase == RL_PHASE_SEND)
+		rl_timer_stop(&run->timer); /* now it is the owner's turn, and his time */
+	rl_loop_defer(run->place->pool->loop, &run->drain);
+}
+
 static void open_one(struct rl_run *run)
 {
 	run->phase = RL_PHASE_OPENING;
@@ -282,7 +292,8 @@ static void open_one(struct rl_run *run)
 
 static void start_over(struct rl_run *run)
 {
-	assert(!run->conn && !run->answering);
+	assert(!run->conn && !run->answering && !run->asked);
+	rl_loop_undefer(run->place->pool->loop, &run->drain);
 	run->all_sent = run->call.sent = run->call.reused = false;
 	run->call.connected_us = run->call.sent_us = 0;
 	open_one(run);
@@ -292,7 +303,8 @@ bool rl_run_replay(struct rl_run *run)
 {
 	struct rl_conn *conn = run->conn;
 
-	if (!run->call.reused || run->replayed || run->answering || (!run->replayable && run->call.body_begun))
+	if (!run->call.reused || run->replayed || run->answering || run->asked ||
+	    (!run->replayable && run->call.body_begun))
 		return false;
 	run->replayed = true;
 	run->conn = NULL;
@@ -304,7 +316,7 @@ bool rl_run_replay(struct rl_run *run)
 
 bool rl_run_refused(struct rl_run *run)
 {
-	if (run->answering || run->refusals >= REFUSALS_MAX)
+	if (run->answering || run->asked || run->refusals >= REFUSALS_MAX)
 		return false;
 	run->refusals++;
 	run->call.body_begun = false;
@@ -364,6 +376,15 @@ static void on_later(struct rl_task *task)
 		go_on(run);
 }
 
+static void on_drain(struct rl_task *task)
+{
+	struct rl_run *run = (struct rl_run *)((char *)task - offsetof(struct rl_run, drain));
+
+	assert(!rl_run_over(run) && run->streamed);
+	run->asked = true;
+	run->ops->on_drain(&run->call);
+}
+
 /* ---- the owner's side ---- */
 
 static void set_up(struct rl_run *run, const struct rl_call_spec *spec, const struct rl_call_ops *ops, void *owner)
@@ -377,6 +398,11 @@ static void set_up(struct rl_run *run, const struct rl_call_spec *spec, const st
 	run->body = spec->body;
 	run->n_body = spec->n_body;
 	run->later.run = on_later;
+	run->drain.run = on_drain;
+	run->streamed = spec->streamed;
+	run->chunked = spec->streamed && spec->content_length < 0;
+	if (spec->streamed)
+		rl_buf_init(&run->rest, MAX_REST_BYTES);
 	rl_timer_init(&run->timer, on_timer);
 	rl_arena_init(&run->arena, run->max_head_bytes + HEADERS_BYTES);
 	if (run->request.max_bytes)
@@ -414,6 +440,7 @@ enum rl_err rl_call_start(struct rl_pool *pool, const struct rl_call_spec *spec,
 	struct rl_run *run = place ? rl_run_get(pool) : NULL;
 
 	assert(ops->on_head && ops->on_body && ops->on_end && ops->on_fail);
+	assert(!spec->streamed || (ops->on_drain && !spec->replayable && !spec->n_body));
 	if (!run)
 		return RL_ERR_NOMEM;
 	set_up(run, spec, ops, owner);
@@ -432,6 +459,16 @@ enum rl_err rl_call_start(struct rl_pool *pool, const struct rl_call_spec *spec,
 		open_one(run);
 	*out = &run->call;
 	return RL_OK;
+}
+
+void rl_call_write(struct rl_call *call, rl_str piece, bool last)
+{
+	struct rl_run *run = of(call);
+
+	assert(!rl_run_over(run) && run->asked && !run->ended && !run->rest.n);
+	run->ended = last;
+	if (run->conn) /* otherwise it has failed, and the owner will hear of it */
+		run->conn->codec->write(run->conn, run, piece, last);
 }
 
 void rl_call_pause(struct rl_call *call)

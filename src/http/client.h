@@ -68,6 +68,12 @@ struct rl_call_spec {
 	size_t n_headers;
 	const rl_str *body; /* slices; the array and the bytes are borrowed until the call ends or `sent` is true */
 	size_t n_body;
+	/*
+	 * In place of slices the body comes by rl_call_write, from the first on_drain on. Such a call is not replayable. An
+	 * answer that comes early ends the sending: what is written then is thrown away.
+	 */
+	bool streamed;
+	int64_t content_length; /* of a streamed body; -1: not known (chunked) */
 	struct rl_call_times times;
 	size_t max_head_bytes; /* of the answer, 64 KiB */
 	bool replayable;
@@ -93,11 +99,19 @@ struct rl_call_ops {
 	void (*on_read_end)(struct rl_call *call);
 	void (*on_end)(struct rl_call *call); /* the answer is complete and was framed correctly */
 	void (*on_fail)(struct rl_call *call, enum rl_err reason);
+	/* A streamed body may begin, or go on: what was given is written (or not wanted). May be NULL where none is. */
+	void (*on_drain)(struct rl_call *call);
 };
 
 /* RL_ERR_NOMEM only; all else arrives in on_fail. */
 enum rl_err rl_call_start(struct rl_pool *pool, const struct rl_call_spec *spec, const struct rl_call_ops *ops,
 			  void *owner, struct rl_call **out) RL_MUST_CHECK;
+/*
+ * The next piece of a streamed body, at most 1 MiB and once for each on_drain; what is not written at once is copied.
+ * `last`: the body is complete with this piece, which may be empty. While the owner has nothing to give no time-out
+ * runs but the owner's.
+ */
+void rl_call_write(struct rl_call *call, rl_str piece, bool last);
 /* After pause no on_body until resume; the idle time-out rests. */
 void rl_call_pause(struct rl_call *call);
 void rl_call_resume(struct rl_call *call);

@@ -44,6 +44,10 @@ struct rl_codec {
 	/* `run` has this connection, which is ready: send. Never calls the owner. */
 	void (*send)(struct rl_conn *conn, struct rl_run *run);
 	void (*on_event)(struct rl_conn *conn, unsigned events);
+	/*
+	 * More of a streamed body (`last`: with what ends it), and nothing that was given before waits. Never calls the owner.
+	 */
+	void (*write)(struct rl_conn *conn, struct rl_run *run, rl_str piece, bool last);
 	/* The owner is ready for more after a pause; from a task. */
 	void (*resume)(struct rl_conn *conn, struct rl_run *run);
 	/* The call ends before its answer does; never calls the owner. */
@@ -79,6 +83,7 @@ struct rl_run {
 	struct rl_run *prev;        /* the queue of a place */
 	struct rl_timer timer;
 	struct rl_task later; /* a failure to report, or the going on after a pause */
+	struct rl_task drain; /* on_drain is due */
 	enum rl_phase phase;
 	struct rl_call_times times;
 	enum rl_method method;
@@ -94,6 +99,10 @@ struct rl_run {
 	bool all_sent;       /* call.sent, but without waiting until a replay is out of the question */
 	bool answering;      /* a byte of the answer has come */
 	bool arrived;        /* the framing says that the answer is complete */
+	bool streamed;       /* the body goes on by rl_call_write */
+	bool chunked;        /* and its length is not known */
+	bool asked;          /* on_drain has come: what follows cannot be had twice */
+	bool ended;          /* the last piece of it was given */
 	bool inflating;      /* decoded text may still wait in `inflate` */
 	bool delivered;      /* something was handed to the owner since the last on_read_end */
 	enum rl_err failure; /* to be reported by `later` */
@@ -101,6 +110,7 @@ struct rl_run {
 	struct rl_buf request; /* head as it goes out */
 	const rl_str *body;
 	size_t n_body;
+	struct rl_buf rest; /* of a streamed body: what was given and could not be written yet, framed */
 
 	struct rl_arena arena; /* head of the answer */
 	struct rl_inflate *inflate;
@@ -120,6 +130,8 @@ void rl_run_on_body(struct rl_run *run, rl_str piece);
 void rl_run_on_arrived(struct rl_run *run);
 /* All bytes of one read have been delivered. */
 void rl_run_on_read_end(struct rl_run *run);
+/* All of a streamed body that was given is out, or no more is wanted; the owner is told by a task. */
+void rl_run_on_drained(struct rl_run *run);
 /* Progress of sending: some bytes (moves the time-out), then all. */
 void rl_run_on_sent_some(struct rl_run *run);
 void rl_run_on_sent(struct rl_run *run);

@@ -256,6 +256,9 @@ static void final_head(struct h1_conn *h, struct rl_run *run)
 		h->no_more = true;
 		h->keep_alive = false;
 		rl_transport_want(h->conn.transport, true, false);
+		rl_buf_reset(&run->rest);
+		if (run->streamed && !run->ended)
+			rl_run_on_drained(run);
 	}
 	if (bodiless && run->method != RL_METHOD_HEAD) /* of HEAD it is what GET would have */
 		h->head.content_length = 0;
@@ -751,9 +754,11 @@ enum rl_err rl_run_prepare(struct rl_run *run, const struct rl_call_spec *spec)
 	add_header(out, RL_STR("host"), run->place->origin->authority);
 	for (size_t i = 0; i < spec->n_body; i++)
 		bytes += spec->body[i].n;
-	if (has_body(spec->method, bytes)) {
+	if (run->chunked) {
+		RL_BUF_LIT(out, "transfer-encoding: chunked\r\n");
+	} else if (has_body(spec->method, bytes)) {
 		RL_BUF_LIT(out, "content-length: ");
-		rl_buf_u64(out, bytes);
+		rl_buf_u64(out, spec->streamed ? (uint64_t)spec->content_length : bytes);
 		RL_BUF_LIT(out, "\r\n");
 	}
 	for (size_t i = 0; i < spec->n_headers; i++) {
@@ -789,10 +794,14 @@ static int gather(const struct h1_conn *h, const struct rl_run *run, struct iove
 		iov[n].iov_len = part->n - off;
 		*total += iov[n++].iov_len;
 	}
+	if (run->rest.n && n < IOV_MAX_HERE) {
+		iov[n++] = (struct iovec){run->rest.p, run->rest.n};
+		*total += run->rest.n;
+	}
 	return n;
 }
 
-static void advance(struct h1_conn *h, const struct rl_run *run, size_t n)
+static void advance(struct h1_conn *h, struct rl_run *run, size_t n)
 {
 	size_t of_head = run->request.n - h->head_off;
 
@@ -800,7 +809,7 @@ static void advance(struct h1_conn *h, const struct rl_run *run, size_t n)
 		of_head = n;
 	h->head_off += of_head;
 	n -= of_head;
-	while (n) {
+	while (n && h->part < run->n_body) {
 		size_t rest = run->body[h->part].n - h->part_off;
 
 		if (n < rest) {
@@ -811,6 +820,8 @@ static void advance(struct h1_conn *h, const struct rl_run *run, size_t n)
 		h->part++;
 		h->part_off = 0;
 	}
+	if (n)
+		rl_buf_consume(&run->rest, n);
 }
 
 /* Writing fails when the peer has gone, perhaps after an answer: reading tells. */
@@ -827,12 +838,14 @@ static void write_more(struct h1_conn *h)
 	struct rl_run *run = h->conn.run;
 	struct iovec iov[IOV_MAX_HERE] __attribute__((uninitialized));
 	size_t total;
+	bool any = false;
 
 	for (;;) {
 		int n = gather(h, run, iov, &total);
 
 		if (!n)
 			break;
+		any = true;
 		enum rl_err err = RL_OK;
 		size_t took = rl_transport_write(h->conn.transport, iov, n, &err);
 
@@ -850,7 +863,62 @@ static void write_more(struct h1_conn *h)
 		}
 	}
 	rl_transport_want(h->conn.transport, true, false);
-	rl_run_on_sent(run);
+	if (!run->streamed || run->ended)
+		rl_run_on_sent(run);
+	else if (any)
+		rl_run_on_drained(run);
+}
+
+/* A piece as it goes out, in up to three slices that are not empty: as a chunk its size and its end stand around it. */
+static int frame_piece(const struct rl_run *run, rl_str piece, bool last, char size[24], struct iovec iov[3])
+{
+	const char *end = !last ? "\r\n" : piece.n ? "\r\n0\r\n\r\n" : "0\r\n\r\n";
+	int n = 0;
+
+	if (run->chunked && piece.n)
+		iov[n++] = (struct iovec){size, (size_t)snprintf(size, 24, "%zx\r\n", piece.n)};
+	if (piece.n)
+		iov[n++] = (struct iovec){(void *)(uintptr_t)piece.p, piece.n};
+	if (run->chunked && (piece.n || last))
+		iov[n++] = (struct iovec){(void *)(uintptr_t)end, strlen(end)};
+	return n;
+}
+
+static void h1_write(struct rl_conn *conn, struct rl_run *run, rl_str piece, bool last)
+{
+	struct h1_conn *h = of(conn);
+	struct iovec iov[3];
+	char size[24];
+	enum rl_err err = RL_OK;
+
+	if (h->no_more) {
+		if (!last)
+			rl_run_on_drained(run);
+		return;
+	}
+	int n = frame_piece(run, piece, last, size, iov);
+	size_t took = n ? rl_transport_write(conn->transport, iov, n, &err) : 0;
+
+	if (!took && err != RL_OK && err != RL_ERR_AGAIN) {
+		stop_writing(h, err);
+		return;
+	}
+	for (int i = 0; i < n; i++) {
+		size_t out = took < iov[i].iov_len ? took : iov[i].iov_len;
+
+		rl_buf_add(&run->rest, rl_str_make((const char *)iov[i].iov_base + out, iov[i].iov_len - out));
+		took -= out;
+	}
+	if (!rl_buf_ok(&run->rest)) {
+		rl_run_fail_later(run, RL_ERR_NOMEM, NULL);
+	} else if (run->rest.n) {
+		rl_transport_want(conn->transport, true, true);
+		rl_run_on_sent_some(run);
+	} else if (last) {
+		rl_run_on_sent(run);
+	} else {
+		rl_run_on_drained(run);
+	}
 }
 
 static void h1_send(struct rl_conn *conn, struct rl_run *run)
@@ -934,6 +1002,7 @@ const struct rl_codec rl_h1_client = {
 	.init = h1_init,
 	.fini = h1_fini,
 	.send = h1_send,
+	.write = h1_write,
 	.on_event = h1_event,
 	.resume = h1_resume,
 	.leave = h1_leave,

@@ -605,16 +605,26 @@ static ssize_t read_body(nghttp2_session *session, int32_t id, uint8_t *into, si
 	(void)source;
 	if (!s)
 		return NGHTTP2_ERR_DEFERRED; /* its RST_STREAM is on the way */
+	uint64_t left = s->run->streamed ? s->run->rest.n : s->left;
+
+	if (!left && s->run->streamed && !s->run->ended)
+		return NGHTTP2_ERR_DEFERRED; /* until there is more */
 	*flags = NGHTTP2_DATA_FLAG_NO_COPY;
-	if (n >= s->left) {
-		n = (size_t)s->left;
-		*flags |= NGHTTP2_DATA_FLAG_EOF;
+	if (n >= left) {
+		n = (size_t)left;
+		if (!s->run->streamed || s->run->ended)
+			*flags |= NGHTTP2_DATA_FLAG_EOF;
 	}
 	return (ssize_t)n;
 }
 
 static void copy_body(struct h2_conn *h, struct h2_stream *s, size_t n)
 {
+	if (s->run->streamed) {
+		rl_buf_add(&h->out, rl_str_sub(rl_buf_str(&s->run->rest), 0, n));
+		rl_buf_consume(&s->run->rest, n);
+		return;
+	}
 	s->left -= n;
 	while (n) {
 		rl_str piece = rl_str_sub(s->run->body[s->part], s->part_off, n);
@@ -660,6 +670,8 @@ static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, v
 	if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) {
 		rl_run_on_sent(run);
 		run->call.sent = run->answering; /* until then it may have to be sent once more */
+	} else if (run->streamed && !run->ended && !run->rest.n) {
+		rl_run_on_drained(run);
 	} else if (run->phase == RL_PHASE_SEND) {
 		rl_run_on_sent_some(run);
 	}
@@ -687,7 +699,7 @@ static enum rl_err submit(struct h2_conn *h, struct h2_stream *s)
 		return RL_ERR_LIMIT;
 	for (size_t i = 0; i < s->run->n_body; i++)
 		s->left += s->run->body[i].n;
-	s->id = nghttp2_submit_request(h->session, NULL, nv, n, s->left ? &body : NULL, s);
+	s->id = nghttp2_submit_request(h->session, NULL, nv, n, s->left || s->run->streamed ? &body : NULL, s);
 	return s->id > 0 ? RL_OK : RL_ERR_NOMEM;
 }
 
@@ -717,6 +729,29 @@ static void h2_send(struct rl_conn *conn, struct rl_run *run)
 		flush_soon(h);
 	}
 	rl_share_sort(conn);
+}
+
+static void h2_write(struct rl_conn *conn, struct rl_run *run, rl_str piece, bool last)
+{
+	struct h2_conn *h = of(conn);
+	struct h2_stream *s = &h->slots[run->slot];
+
+	if (s->gone) { /* the peer wants no more */
+		if (!last)
+			rl_run_on_drained(run);
+		return;
+	}
+	rl_buf_add(&run->rest, piece);
+	if (!rl_buf_ok(&run->rest)) {
+		rl_run_fail_later(run, RL_ERR_NOMEM, NULL);
+		return;
+	}
+	if (run->phase == RL_PHASE_SEND)
+		rl_run_on_sent_some(run);
+	if (nghttp2_session_resume_data(h->session, s->id) == NGHTTP2_ERR_NOMEM)
+		rl_run_fail_later(run, RL_ERR_NOMEM, NULL);
+	else
+		flush_soon(h);
 }
 
 /* ---- writing ---- */
@@ -897,6 +932,7 @@ const struct rl_codec rl_h2_client = {
 	.init = h2_init,
 	.fini = h2_fini,
 	.send = h2_send,
+	.write = h2_write,
 	.on_event = h2_event,
 	.resume = h2_resume,
 	.leave = h2_leave,

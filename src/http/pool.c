@@ -116,6 +116,7 @@ static void reap(struct rl_task *task)
 		pool->dead_runs = run->next;
 		rl_arena_fini(&run->arena);
 		rl_inflate_free(run->inflate);
+		rl_buf_fini(&run->rest);
 		if (pool->n_free_runs >= FREE_RUNS_MAX || run->request.cap > KEEP_REQUEST_BYTES) {
 			rl_buf_fini(&run->request);
 			free(run);

@@ -36,6 +36,13 @@ static void put_known(struct outgoing *out, enum rl_field field, rl_str value)
 	put(out, field, rl_field_name(field), value);
 }
 
+static rl_str media_type(const struct rl_request *rq)
+{
+	if (rq->upload) /* it names the boundary */
+		return rl_headers_value(&rq->x->head.headers, RL_H_CONTENT_TYPE);
+	return rq->body.n ? RL_STR("application/json") : RL_STR("");
+}
+
 static rl_str acceptable(const struct rl_request *rq)
 {
 	rl_str asked = {NULL, 0};
@@ -59,7 +66,7 @@ static void make_headers(struct rl_request *rq, const struct rl_target *target, 
 		put_known(out, RL_H_AUTHORIZATION, rl_secret_reveal(key->authorization));
 	for (size_t i = 0; i < p->n_headers; i++)
 		out->v[out->n++] = p->headers[i]; /* those of the configuration are among them */
-	put_known(out, RL_H_CONTENT_TYPE, rq->body.n ? RL_STR("application/json") : RL_STR(""));
+	put_known(out, RL_H_CONTENT_TYPE, media_type(rq));
 	put_known(out, RL_H_ACCEPT, acceptable(rq));
 	if (rq->route->kind == RL_ROUTE_PASS) {
 		put(out, RL_H_OTHER, RL_STR("range"), rl_pass_asked(rq, RL_STR("range")));
@@ -92,7 +99,7 @@ static enum rl_err make_body(struct rl_request *rq, const struct rl_target *targ
 	};
 	rl_str made[RL_BODY_PARTS_MAX] __attribute__((uninitialized));
 
-	if (rq->route->kind == RL_ROUTE_PASS) { /* as it came, if there is one */
+	if (rq->route->kind == RL_ROUTE_PASS || rq->upload) { /* as it came, if there is one */
 		*parts = &rq->body;
 		*n = rq->body.n > 0;
 		return RL_OK;
@@ -141,6 +148,8 @@ static enum rl_err start_call(struct rl_request *rq, struct rl_attempt *a)
 		return err;
 	make_headers(rq, target, key, &out);
 	spec.body = parts;
+	if (rq->upload)
+		rl_upload_specify(rq, target, &spec);
 	spec.headers = out.v;
 	spec.n_headers = out.n;
 	return rl_call_start(rq->worker->pool, &spec, &rl_attempt_ops, a, &a->call);
@@ -203,6 +212,8 @@ static enum rl_move next_target(struct rl_request *rq, struct rl_attempt *a, enu
 		a->maybe_billed = true;
 	rl_attempt_settle(a, fault, reason);
 	rl_attempt_cancel(a);
+	if (rl_upload_begun(rq))
+		rq->next_candidate = rq->plan.n; /* what is streamed is there once */
 	rq->held.n = 0;
 	rq->held.failed = false;
 	if (rq->sse_used)
@@ -352,7 +363,8 @@ enum rl_move attempt_run(struct rl_request *rq)
 			.begin_us = rl_clock_us(),
 		};
 		rq->attempt = a;
-		start_timer(rq, a->candidate->target->times->deadline_ms);
+		if (!rq->upload) /* a form takes the time that it takes; the deadline counts from its end */
+			start_timer(rq, a->candidate->target->times->deadline_ms);
 		rl_candidate_claim(a->candidate);
 		enum rl_err err = start_call(rq, a);
 
@@ -691,6 +703,15 @@ static enum rl_move wake_deadline(struct rl_request *rq, struct rl_attempt *a)
 	return RL_MOVE_JUMP;
 }
 
+static enum rl_move wake_upload(struct rl_request *rq, struct rl_attempt *a, const struct rl_wake_in *in)
+{
+	enum rl_move move = rl_upload_wake(rq, in);
+
+	if (move == RL_MOVE_WAIT && rl_upload_complete(rq) && !rq->deadline_ms)
+		start_timer(rq, a->candidate->target->times->deadline_ms);
+	return move;
+}
+
 enum rl_move attempt_wake(struct rl_request *rq, const struct rl_wake_in *in)
 {
 	struct rl_attempt *a = rq->attempt;
@@ -711,10 +732,14 @@ enum rl_move attempt_wake(struct rl_request *rq, const struct rl_wake_in *in)
 	case RL_WAKE_READ_END:
 	case RL_WAKE_DRAIN:
 		return RL_MOVE_WAIT;
-	case RL_WAKE_NONE:
+	case RL_WAKE_ROOM:
 	case RL_WAKE_BODY:
 	case RL_WAKE_BODY_END:
+		if (rq->upload)
+			return wake_upload(rq, a, in);
 		break; /* the body was complete before */
+	case RL_WAKE_NONE:
+		break;
 	}
 	rl_request_stray(rq, in);
 }
@@ -743,6 +768,11 @@ static void on_read_end(struct rl_call *call)
 	wake(call, (struct rl_wake_in){.kind = RL_WAKE_READ_END});
 }
 
+static void on_drain(struct rl_call *call)
+{
+	wake(call, (struct rl_wake_in){.kind = RL_WAKE_ROOM});
+}
+
 static void on_end(struct rl_call *call)
 {
 	wake(call, (struct rl_wake_in){.kind = RL_WAKE_END});
@@ -760,4 +790,5 @@ const struct rl_call_ops rl_attempt_ops = {
 	.on_read_end = on_read_end,
 	.on_end = on_end,
 	.on_fail = on_fail,
+	.on_drain = on_drain,
 };

@@ -139,12 +139,11 @@ static enum rl_move check_caller(struct rl_request *rq)
 	return RL_MOVE_NEXT;
 }
 
-static bool media_is_json(rl_str value)
+static bool media_is(rl_str value, rl_str wanted)
 {
 	size_t end = rl_str_find(value, ';');
 
-	return rl_str_ieq(rl_str_trim(rl_str_sub(value, 0, end == SIZE_MAX ? value.n : end)),
-			  RL_STR("application/json"));
+	return rl_str_ieq(rl_str_trim(rl_str_sub(value, 0, end == SIZE_MAX ? value.n : end)), wanted);
 }
 
 static enum rl_move check_body_head(struct rl_request *rq)
@@ -153,17 +152,24 @@ static enum rl_move check_body_head(struct rl_request *rq)
 	uint64_t max = rq->hold->snapshot->config->server.max_body_bytes;
 	rl_str type = rl_headers_value(&head->headers, RL_H_CONTENT_TYPE);
 
-	if (rq->route->kind == RL_ROUTE_PASS && head->content_length == 0)
+	if (rq->route->form)
+		max = rq->hold->snapshot->config->server.max_upload_bytes;
+	if (rq->route->kind == RL_ROUTE_PASS && !rq->route->form && head->content_length == 0)
 		return RL_MOVE_NEXT; /* no body, no media type */
-	if (!media_is_json(type))
+	if (rq->route->form && !media_is(type, RL_STR("multipart/form-data")))
+		return rl_request_fail(rq, RL_FAULT_BAD_REQUEST, 415, "unsupported_media_type", NULL,
+				       "The Content-Type must be multipart/form-data, not '%.*s'.",
+				       (int)(type.n < 100 ? type.n : 100), type.n ? type.p : "");
+	if (!rq->route->form && !media_is(type, RL_STR("application/json")))
 		return rl_request_fail(rq, RL_FAULT_BAD_REQUEST, 415, "unsupported_media_type", NULL,
 				       "The Content-Type must be application/json, not '%.*s'.",
 				       (int)(type.n < 100 ? type.n : 100), type.n ? type.p : "");
 	if (head->content_length > 0 && (uint64_t)head->content_length > max)
 		return rl_request_fail(rq, RL_FAULT_BAD_REQUEST, 413, "request_too_large", NULL,
 				       "The request body of %lld bytes is larger than the limit of %llu bytes "
-				       "(server.max_body).",
-				       (long long)head->content_length, (unsigned long long)max);
+				       "(server.%s).",
+				       (long long)head->content_length, (unsigned long long)max,
+				       rq->route->form ? "max_upload" : "max_body");
 	return RL_MOVE_NEXT;
 }
 

@@ -16,6 +16,8 @@ static const rl_str choice_header = RL_STR_INIT("x-relais-provider");
 
 bool rl_pass_uninspected(const struct rl_request *rq)
 {
+	if (rq->route->form)
+		return true;
 	switch (rq->route->operation) {
 	case RL_OP_PASS:
 	case RL_OP_SPEECH:

@@ -26,6 +26,7 @@ struct rl_gateway {
 	_Atomic bool memory_short;               /* new requests are turned away */
 	_Atomic bool draining;                   /* readiness is off */
 	_Atomic uint64_t body_bytes;             /* of request bodies held, all workers */
+	_Atomic uint64_t spool_bytes;            /* of uploads in files, all workers */
 	_Atomic(struct rl_request *) body_ahead; /* the one that may go on when they fill their budget; only compared */
 	uint64_t started_s;                      /* Unix time */
 };

@@ -141,6 +141,8 @@ static enum rl_move open_coding(struct rl_request *rq)
 
 enum rl_move read_run(struct rl_request *rq)
 {
+	if (rq->route->form)
+		return rl_upload_begin(rq);
 	enum rl_move move = open_coding(rq);
 
 	if (move != RL_MOVE_NEXT)
@@ -175,16 +177,21 @@ static enum rl_move take_known(struct rl_request *rq, rl_str piece)
 	return rq->body.n < length && over_budget(rq) ? hold_back(rq) : RL_MOVE_WAIT;
 }
 
-static enum rl_move take_unknown(struct rl_request *rq, rl_str piece)
+enum rl_move rl_body_collect(struct rl_request *rq, rl_str piece)
 {
-	if (piece.n > rq->hold->snapshot->config->server.max_body_bytes - rq->chunked.n)
-		return too_large(rq);
 	rl_buf_add(&rq->chunked, piece);
 	if (!rl_buf_ok(&rq->chunked))
 		return no_memory(rq);
 	reserve(rq, piece.n);
 	rq->body = rl_buf_str(&rq->chunked);
 	return over_budget(rq) ? hold_back(rq) : RL_MOVE_WAIT;
+}
+
+static enum rl_move take_unknown(struct rl_request *rq, rl_str piece)
+{
+	if (piece.n > rq->hold->snapshot->config->server.max_body_bytes - rq->chunked.n)
+		return too_large(rq);
+	return rl_body_collect(rq, piece);
 }
 
 static enum rl_move bad_coding(struct rl_request *rq, const char *what)
@@ -267,9 +274,9 @@ enum rl_move read_wake(struct rl_request *rq, const struct rl_wake_in *in)
 {
 	switch (in->kind) {
 	case RL_WAKE_BODY:
-		return take(rq, in->piece);
+		return rq->upload ? rl_upload_read(rq, in->piece) : take(rq, in->piece);
 	case RL_WAKE_BODY_END:
-		return take_end(rq);
+		return rq->upload ? rl_upload_read_end(rq) : take_end(rq);
 	case RL_WAKE_TIMER:
 		return over_budget(rq) ? hold_back(rq) : take_up(rq);
 	case RL_WAKE_GONE:
@@ -281,6 +288,7 @@ enum rl_move read_wake(struct rl_request *rq, const struct rl_wake_in *in)
 	case RL_WAKE_PIECE:
 	case RL_WAKE_READ_END:
 	case RL_WAKE_END:
+	case RL_WAKE_ROOM:
 	case RL_WAKE_FAILED:
 		break; /* no call is running */
 	}

@@ -401,10 +401,16 @@ enum rl_move relay_wake(struct rl_request *rq, const struct rl_wake_in *in)
 		return complete(rq);
 	case RL_WAKE_GONE:
 		return rl_request_left(rq);
-	case RL_WAKE_NONE:
-	case RL_WAKE_HEAD:
+	case RL_WAKE_ROOM: /* an answer that came before the form was whole: nobody needs the rest */
+		rl_exchange_resume(rq->x);
+		return RL_MOVE_WAIT;
 	case RL_WAKE_BODY:
 	case RL_WAKE_BODY_END:
+		if (rq->upload)
+			return RL_MOVE_WAIT;
+		break;
+	case RL_WAKE_NONE:
+	case RL_WAKE_HEAD:
 		break; /* all of them came before */
 	}
 	rl_request_stray(rq, in);

@@ -52,6 +52,7 @@ enum rl_move {
 	X(PIECE)    /* bytes of it: in->piece */                  \
 	X(READ_END) /* all bytes of one read have come */         \
 	X(END)      /* the provider's answer is complete */       \
+	X(ROOM)     /* the call takes more of a streamed body */  \
 	X(FAILED)   /* the call has failed: in->err */            \
 	X(TIMER)    /* the request's timer */
 
@@ -110,6 +111,8 @@ struct rl_own_answer {
 	rl_str accept_encoding; /* for 415 */
 };
 
+struct rl_upload;
+
 struct rl_snapshot_hold {
 	struct rl_snapshot *snapshot;
 	uint64_t holders; /* requests of this worker, and the worker itself while it is the current one */
@@ -147,6 +150,7 @@ struct rl_request {
 	unsigned body_waits;
 	struct rl_envelope envelope;
 	uint64_t body_end_us;
+	struct rl_upload *upload; /* a form that is streamed; NULL: a body that is held */
 
 	/* PLAN */
 	const struct rl_model *model;
@@ -267,6 +271,24 @@ enum rl_move rl_limit_guessed(struct rl_request *rq);
 /* read.c */
 /* Gives the request body's memory back. Once the call has been sent, or when nothing will be sent again. */
 void rl_body_release(struct rl_request *rq);
+/* Adds to a body that is collected in rq->chunked, whose maximum is the caller's; waits while the budget is used up. */
+enum rl_move rl_body_collect(struct rl_request *rq, rl_str piece);
+
+/* upload.c */
+struct rl_call_spec;
+/* READ of a form: begins it; its pieces until the model is known; its end, should that come before. */
+enum rl_move rl_upload_begin(struct rl_request *rq);
+enum rl_move rl_upload_read(struct rl_request *rq, rl_str piece);
+enum rl_move rl_upload_read_end(struct rl_request *rq);
+/* What a call to this target must know of it. */
+void rl_upload_specify(struct rl_request *rq, const struct rl_target *target, struct rl_call_spec *spec);
+/* While the call is under way: BODY, BODY_END, ROOM. FAIL: the client's form is at fault. */
+enum rl_move rl_upload_wake(struct rl_request *rq, const struct rl_wake_in *in);
+/* Something of it was given to a call, so that no other may have it. */
+bool rl_upload_begun(const struct rl_request *rq);
+/* It was given whole. */
+bool rl_upload_complete(const struct rl_request *rq);
+void rl_upload_end(struct rl_request *rq); /* gives back what it holds; harmless without one */
 
 /* worker.c */
 void rl_request_free(struct rl_request *rq);

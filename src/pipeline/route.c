@@ -15,10 +15,14 @@
 #define DELETE RL_METHOD_BIT(RL_METHOD_DELETE)
 /* clang-format off */
 #define INFERENCE(path, op) \
-	{RL_STR_INIT(path), RL_STR_INIT(path), POST, RL_ROUTE_INFERENCE, RL_OP_##op, OPENAI, false},
+	{RL_STR_INIT(path), RL_STR_INIT(path), POST, RL_ROUTE_INFERENCE, RL_OP_##op, OPENAI, false, false},
+#define INFERENCE_FORM(path, op) \
+	{RL_STR_INIT(path), RL_STR_INIT(path), POST, RL_ROUTE_INFERENCE, RL_OP_##op, OPENAI, false, true},
 /* `head` is what stands before the first id; the rest may be empty. */
 #define PASS(head, rest, methods) \
-	{RL_STR_INIT(head rest), RL_STR_INIT(head), methods, RL_ROUTE_PASS, RL_OP_PASS, OPENAI, false},
+	{RL_STR_INIT(head rest), RL_STR_INIT(head), methods, RL_ROUTE_PASS, RL_OP_PASS, OPENAI, false, false},
+#define PASS_FORM(head, rest) \
+	{RL_STR_INIT(head rest), RL_STR_INIT(head), POST, RL_ROUTE_PASS, RL_OP_PASS, OPENAI, false, true},
 
 const struct rl_route rl_routes[] = {
 	INFERENCE("/v1/chat/completions", CHAT)
@@ -28,10 +32,14 @@ const struct rl_route rl_routes[] = {
 	INFERENCE("/v1/moderations", MODERATION)
 	INFERENCE("/v1/images/generations", IMAGE)
 	INFERENCE("/v1/audio/speech", SPEECH)
-	{RL_STR_INIT("/v1/models"), RL_STR_INIT("/v1/models"), GET, RL_ROUTE_MODELS, RL_OP_MODELS, OPENAI, false},
-	{RL_STR_INIT("/v1/models/{id}"), RL_STR_INIT("/v1/models/"), GET, RL_ROUTE_MODEL, RL_OP_MODELS, OPENAI, false},
-	{RL_STR_INIT("/health"), RL_STR_INIT("/health"), GET, RL_ROUTE_HEALTH, RL_OP_NONE, OPENAI, true},
-	{RL_STR_INIT("/ready"), RL_STR_INIT("/ready"), GET, RL_ROUTE_READY, RL_OP_NONE, OPENAI, true},
+	INFERENCE_FORM("/v1/audio/transcriptions", TRANSCRIPTION)
+	INFERENCE_FORM("/v1/audio/translations", TRANSLATION)
+	INFERENCE_FORM("/v1/images/edits", IMAGE_EDIT)
+	INFERENCE_FORM("/v1/images/variations", IMAGE_VARIATION)
+	{RL_STR_INIT("/v1/models"), RL_STR_INIT("/v1/models"), GET, RL_ROUTE_MODELS, RL_OP_MODELS, OPENAI, false, false},
+	{RL_STR_INIT("/v1/models/{id}"), RL_STR_INIT("/v1/models/"), GET, RL_ROUTE_MODEL, RL_OP_MODELS, OPENAI, false, false},
+	{RL_STR_INIT("/health"), RL_STR_INIT("/health"), GET, RL_ROUTE_HEALTH, RL_OP_NONE, OPENAI, true, false},
+	{RL_STR_INIT("/ready"), RL_STR_INIT("/ready"), GET, RL_ROUTE_READY, RL_OP_NONE, OPENAI, true, false},
 
 	PASS("/v1/responses/", "{id}", GET | DELETE)
 	PASS("/v1/responses/", "{id}/cancel", POST)
@@ -41,9 +49,11 @@ const struct rl_route rl_routes[] = {
 	PASS("/v1/conversations/", "{id}/items", GET | POST)
 	PASS("/v1/conversations/", "{id}/items/{id}", GET | DELETE)
 	PASS("/v1/files", "", GET)
+	PASS_FORM("/v1/files", "")
 	PASS("/v1/files/", "{id}", GET | DELETE)
 	PASS("/v1/files/", "{id}/content", GET)
 	PASS("/v1/uploads", "", POST)
+	PASS_FORM("/v1/uploads/", "{id}/parts")
 	PASS("/v1/uploads/", "{id}/complete", POST)
 	PASS("/v1/uploads/", "{id}/cancel", POST)
 	PASS("/v1/batches", "", GET | POST)
@@ -82,6 +92,7 @@ const struct rl_route rl_routes[] = {
 	PASS("/v1/containers", "", GET | POST)
 	PASS("/v1/containers/", "{id}", GET | DELETE)
 	PASS("/v1/containers/", "{id}/files", GET)
+	PASS_FORM("/v1/containers/", "{id}/files")
 	PASS("/v1/containers/", "{id}/files/{id}", GET | DELETE)
 	PASS("/v1/containers/", "{id}/files/{id}/content", GET)
 	PASS("/v1/evals", "", GET | POST)

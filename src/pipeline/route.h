@@ -31,6 +31,7 @@ struct rl_route {
 	enum rl_operation operation;
 	rl_str dialect; /* of the client */
 	bool open;      /* needs no key, and is not access-logged */
+	bool form;      /* its body is multipart/form-data, and streamed */
 };
 
 /* Ends with an entry whose path is empty. */

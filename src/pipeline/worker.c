@@ -120,6 +120,7 @@ void rl_request_free(struct rl_request *rq)
 	struct rl_worker *worker = rq->worker;
 
 	assert(!rq->x && !rl_timer_running(&rq->timer));
+	rl_upload_end(rq);
 	rl_body_release(rq);
 	if (rq->sse_used)
 		rl_sse_fini(&rq->sse);

@@ -268,6 +268,8 @@ struct caller {
 	struct rl_timer timer;
 	void (*at_end)(struct caller *); /* called from on_end */
 	struct caller *then;             /* started from on_end */
+	const rl_str *give;              /* pieces of a streamed body */
+	size_t n_give, given;
 	const struct rl_call_spec *then_spec;
 	uint64_t cancelled_us, paused_us;
 };
@@ -384,7 +386,18 @@ static inline void on_fail(struct rl_call *call, enum rl_err reason)
 	one_done(c);
 }
 
-static const struct rl_call_ops ops = {"test", on_head, on_body, on_read_end, on_end, on_fail};
+/* The next piece of a streamed body. */
+static inline void on_drain(struct rl_call *call)
+{
+	struct caller *c = call->owner;
+
+	assert_int_equal(c->end, END_NONE);
+	assert_true(c->given < c->n_give);
+	c->given++;
+	rl_call_write(call, c->give[c->given - 1], c->given == c->n_give);
+}
+
+static const struct rl_call_ops ops = {"test", on_head, on_body, on_read_end, on_end, on_fail, on_drain};
 
 static inline void on_caller_timer(struct rl_timer *timer)
 {

@@ -48,6 +48,102 @@ static void request_is_written(void **state)
 	provider_close(p);
 }
 
+static const rl_str pieces[] = {RL_STR_INIT("abc"), RL_STR_INIT("defghijklmno"), RL_STR_INIT("")};
+
+static void streamed(struct rl_call_spec *spec)
+{
+	spec->replayable = false;
+	spec->streamed = true;
+	spec->n_body = 0;
+	spec->content_length = 15;
+}
+
+static void of_no_length(struct rl_call_spec *spec)
+{
+	streamed(spec);
+	spec->content_length = -1;
+}
+
+/* A body that comes while it is sent: with its length, and in chunks. */
+static void body_is_streamed(void **state)
+{
+	static const char *const ends[] = {
+		"content-length: 15\r\n\r\nabcdefghijklmno",
+		"transfer-encoding: chunked\r\n\r\n3\r\nabc\r\nc\r\ndefghijklmno\r\n0\r\n\r\n"};
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		const struct step script[] = {{READ_HEAD, NULL, 0},
+					      {SKIP, NULL, strlen(strstr(ends[i], "\r\n\r\n")) - 4},
+					      {SAY, OK_2, 0},
+					      {STEP_END, NULL, 0}};
+		const struct step all[] = {{READ, NULL, 0}, {SAY, OK_2, 0}, {STEP_END, NULL, 0}};
+		const struct step *scripts[] = {i ? script : all};
+		struct provider *p = provider_open(1, scripts);
+		struct bench b;
+		struct caller c;
+
+		caller_init(&c);
+		c.give = pieces;
+		c.n_give = 3;
+		bench_open(&b, origin_for(p->port, 0, 32));
+		struct rl_call_spec spec = post(&b);
+
+		(i ? of_no_length : streamed)(&spec);
+		start(&c, &b, &spec);
+		run(&b);
+		assert_int_equal(c.end, END_OK);
+		assert_int_equal(c.given, 3);
+		assert_true(c.sent);
+		if (!i)
+			assert_non_null(strstr(p->seen, ends[0]));
+		else
+			assert_non_null(strstr(p->seen, "transfer-encoding: chunked\r\n\r\n"));
+		caller_fini(&c);
+		bench_close(&b);
+		provider_close(p);
+	}
+}
+
+/* Who answers early does not want the rest: it is thrown away, and the answer counts. */
+static void early_answer_to_a_streamed_body(void **state)
+{
+	static const struct step script[] = {{READ_HEAD, NULL, 0},
+					     {SAY, OK_2, 0},
+					     {AWAIT_EOF, NULL, 0},
+					     {STEP_END, NULL, 0}};
+	struct caller c;
+
+	(void)state;
+	caller_init(&c);
+	c.give = (const rl_str[]){RL_STR_INIT("abc"), RL_STR_INIT("")};
+	c.n_give = 2;
+	once(&c, script, of_no_length);
+	assert_int_equal(c.end, END_OK);
+	assert_int_equal(c.status, 200);
+	caller_fini(&c);
+}
+
+/* The owner's pause is his own: the provider's time-outs rest; what cannot be written is. */
+static void streamed_body_that_is_not_taken(void **state)
+{
+	static const struct step script[] = {{READ_HEAD, NULL, 0}, {WAIT_MS, NULL, 3000}, {STEP_END, NULL, 0}};
+	static char block[1 << 20];
+	static rl_str many[64];
+	struct caller c;
+
+	(void)state;
+	for (size_t i = 0; i < 64; i++)
+		many[i] = rl_str_make(block, sizeof block);
+	caller_init(&c);
+	c.give = many;
+	c.n_give = 64;
+	once(&c, script, of_no_length);
+	assert_int_equal(c.end, END_FAIL);
+	assert_true(c.given < 64);
+	caller_fini(&c);
+}
+
 struct answer {
 	const char *wire;
 	uint16_t status;
@@ -897,6 +993,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(request_is_written),
+		cmocka_unit_test(body_is_streamed),
+		cmocka_unit_test(early_answer_to_a_streamed_body),
+		cmocka_unit_test(streamed_body_that_is_not_taken),
 		cmocka_unit_test(answers_at_every_cut),
 		cmocka_unit_test(answers_byte_by_byte_and_paused),
 		cmocka_unit_test(head_has_no_body),
