@@ -725,6 +725,9 @@ static void on_beat(void *owner, bool all_turn)
 
 	if (all_turn)
 		rl_notify_alive(&p->notify);
+	if (all_turn == p->stuck)
+		rl_notify_status(&p->notify, all_turn ? "serving" : "a worker stands still");
+	p->stuck = !all_turn;
 }
 
 static enum rl_err start_pulse(struct rl_program *p)

@@ -70,6 +70,7 @@ struct rl_program {
 
 	struct rl_notify notify;   /* the service manager */
 	struct rl_pulse pulse;     /* its watchdog's */
+	bool stuck;                /* a worker's loop is, as the watchdog last saw */
 	struct rl_inherit inherit; /* listening sockets that we did not open */
 	struct rl_control *control;
 	struct rl_admin_view view;

@@ -149,6 +149,7 @@ def test_a_stuck_worker_ends_the_signs_of_life(gateway, quiet_manager):
         started = time.monotonic()
         harness.eventually(lambda: 'worker-1 has not turned' in relais.stderr, 20 * harness.SLOW, 'the complaint')
         assert time.monotonic() - started > 4
+        assert quiet_manager.message() == {'STATUS': 'a worker stands still'}
         quiet_manager.beats(0.1)  # those that were under way
         assert quiet_manager.beats(1) == 0
         assert relais.admin_request('GET', '/health').status == 200
