@@ -158,8 +158,7 @@ rl_str rl_arena_dup(struct rl_arena *arena, rl_str s)
 
 	if (!copy)
 		return (rl_str){NULL, 0};
-	if (s.n)
-		memcpy(copy, s.p, s.n);
+	rl_copy_short(copy, s.p, s.n);
 	copy[s.n] = '\0';
 	return (rl_str){copy, s.n};
 }

@@ -32,6 +32,31 @@ static inline rl_str rl_str_make(const void *p, size_t n)
 	return (rl_str){(const char *)p, n};
 }
 
+/*
+ * memcpy for the short texts that heads and log lines are made of, without the call, which costs more than the bytes.
+ * Both ends of the text are copied as words, which may overlap; nothing outside it is read or written. The builtin: where
+ * the compiler knows the size of the target, each of the words would be checked again.
+ */
+static inline void rl_copy_short(char *to, const char *from, size_t n)
+{
+	if (n > 32) {
+		memcpy(to, from, n);
+	} else if (n >= 16) {
+		__builtin_memcpy(to, from, 16);
+		__builtin_memcpy(to + n - 16, from + n - 16, 16);
+	} else if (n >= 8) {
+		__builtin_memcpy(to, from, 8);
+		__builtin_memcpy(to + n - 8, from + n - 8, 8);
+	} else if (n >= 4) {
+		__builtin_memcpy(to, from, 4);
+		__builtin_memcpy(to + n - 4, from + n - 4, 4);
+	} else if (n) {
+		to[0] = from[0];
+		to[n / 2] = from[n / 2];
+		to[n - 1] = from[n - 1];
+	}
+}
+
 /* From a NUL-terminated string; NULL gives the empty slice. */
 static inline rl_str rl_str_of(const char *z)
 {

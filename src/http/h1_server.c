@@ -297,10 +297,9 @@ static void h1_timeout(struct rl_conn *conn)
 
 /* ---- answers: the head ---- */
 
-static char *put(char *at, rl_str s)
+static inline char *put(char *at, rl_str s)
 {
-	if (s.n)
-		memcpy(at, s.p, s.n);
+	rl_copy_short(at, s.p, s.n);
 	return at + s.n;
 }
 
@@ -313,7 +312,8 @@ static char *put_u64(char *at, uint64_t v)
 		digits[--n] = (char)('0' + v % 10);
 		v /= 10;
 	} while (v);
-	return put(at, rl_str_make(digits + n, sizeof digits - n));
+	memcpy(at, digits + n, sizeof digits - n);
+	return at + sizeof digits - n;
 }
 
 /* Ours to say, whatever the owner's head holds; and nothing that would split the answer. */

@@ -155,6 +155,16 @@ static inline __m128i load_short(rl_str s)
 				  _mm_loadl_epi64((const __m128i *)(const void *)(s.p + s.n - 8)));
 }
 
+/* The same of 4 to 7, twice. */
+static inline __m128i load_shorter(rl_str s)
+{
+	uint32_t first, last;
+
+	memcpy(&first, s.p, 4);
+	memcpy(&last, s.p + s.n - 4, 4);
+	return _mm_set_epi32((int)last, (int)first, (int)last, (int)first);
+}
+
 static inline bool value_bytes_ok(__m128i v)
 {
 	__m128i control = _mm_cmpeq_epi8(_mm_min_epu8(v, _mm_set1_epi8(0x1F)), v);
@@ -206,6 +216,8 @@ bool rl_header_value_ok(rl_str value)
 #ifdef __SSE2__
 	if (value.n >= 8 && value.n < 16)
 		return value_bytes_ok(load_short(value));
+	if (value.n >= 4 && value.n < 8)
+		return value_bytes_ok(load_shorter(value));
 	for (; i + 16 <= value.n; i += 16)
 		if (!value_bytes_ok(load(value.p + i)))
 			return false;

@@ -46,7 +46,9 @@ static bool passes(const struct rl_header *h)
 		rl_str p = passing[i];
 		bool prefix = p.p[p.n - 1] == '-';
 
-		if (h->name.n >= p.n && (prefix || h->name.n == p.n) && strncasecmp(h->name.p, p.p, p.n) == 0)
+		/* Most differ in their first letter, whatever its case. */
+		if (h->name.n >= p.n && ((h->name.p[0] ^ p.p[0]) & ~0x20) == 0 && (prefix || h->name.n == p.n) &&
+		    strncasecmp(h->name.p, p.p, p.n) == 0)
 			return true;
 	}
 	return false;
@@ -56,8 +58,7 @@ static rl_str move_text(char **at, rl_str s)
 {
 	rl_str moved = {*at, s.n};
 
-	if (s.n)
-		memcpy(*at, s.p, s.n);
+	rl_copy_short(*at, s.p, s.n);
 	*at += s.n;
 	return moved;
 }

@@ -190,7 +190,7 @@ static bool remember_forwarded(struct rl_request *rq)
 			rq->tracestate = rl_arena_dup(&rq->arena, h->value);
 		else if (rl_str_ieq(h->name, RL_STR("openai-beta")))
 			rq->beta = rl_arena_dup(&rq->arena, h->value);
-		else if (h->name.n > 6 && strncasecmp(h->name.p, "x-sim-", 6) == 0) {
+		else if (h->name.n > 6 && h->name.p[5] == '-' && strncasecmp(h->name.p, "x-sim-", 6) == 0) {
 			if (!sim && !(sim = RL_NEW(&rq->arena, struct rl_headers)))
 				return false;
 			rl_str name = rl_arena_dup(&rq->arena, h->name), value = rl_arena_dup(&rq->arena, h->value);

@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -116,12 +117,38 @@ static void cutting(void **state)
 	}
 }
 
+/* From and to memory of exactly that size. */
+static void short_copies(void **state)
+{
+	(void)state;
+	for (size_t n = 0; n < 80; n++) {
+		char *from = malloc(n + 1), *to = malloc(n + 2);
+
+		assert_true(from && to);
+		for (size_t i = 0; i < n; i++)
+			from[i] = (char)(i + 1);
+		memset(to, -1, n + 2);
+		rl_copy_short(to + 1, from, n);
+		assert_memory_equal(to + 1, from, n);
+		assert_true(to[0] == -1 && to[n + 1] == -1);
+		free(from);
+		free(to);
+		from = memset(malloc(n ? n : 1), 'x', n ? n : 1);
+		to = malloc(n ? n : 1);
+		rl_copy_short(to, from, n);
+		assert_memory_equal(to, from, n);
+		free(from);
+		free(to);
+	}
+	rl_copy_short(NULL, NULL, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(equality), cmocka_unit_test(made_of), cmocka_unit_test(starts_and_ends),
-		cmocka_unit_test(parts),    cmocka_unit_test(finding), cmocka_unit_test(trimming),
-		cmocka_unit_test(cutting),
+		cmocka_unit_test(equality), cmocka_unit_test(made_of),      cmocka_unit_test(starts_and_ends),
+		cmocka_unit_test(parts),    cmocka_unit_test(finding),      cmocka_unit_test(trimming),
+		cmocka_unit_test(cutting),  cmocka_unit_test(short_copies),
 	};
 
 	return cmocka_run_group_tests_name("base/slice", tests, NULL, NULL);

@@ -386,6 +386,53 @@ static void test_strings(void **state)
 }
 
 /* Every control character, at every place of a wide step. */
+/* Whatever stands in a long string is seen at each place of a wide step: a short escape comes first, which begins them. */
+static void test_long_strings(void **state)
+{
+	static const struct {
+		rl_str part;
+		size_t bad; /* where in it; SIZE_MAX: nothing is wrong */
+	} parts[] = {
+		{T("\\n"), SIZE_MAX},
+		{T("\\\\"), SIZE_MAX},
+		{T("\\\""), SIZE_MAX},
+		{T("\\\\\\\\\\\""), SIZE_MAX},
+		{T("\\n\\\\\\t"), SIZE_MAX},
+		{T("\\u00e9"), SIZE_MAX},
+		{T("\xc3\xa9"), SIZE_MAX},
+		{T("\\x"), 0},
+		{T("\x01"), 0},
+		{T("\\\\\x1f"), 2},
+		{T("\\\xc3\xa9"), 0},
+		{T("\xff"), 0},
+		{T("\\\\\\q"), 2},
+		{T("\\u12g4"), 0},
+	};
+	struct rl_json_error error;
+	char text[400];
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(parts); i++) {
+		for (size_t at = 0; at < 200; at++) {
+			size_t n = (size_t)snprintf(text, sizeof text, "\"\\n%*s", (int)at, "");
+			memcpy(text + n, parts[i].part.p, parts[i].part.n);
+			size_t begin = n;
+			n += parts[i].part.n;
+			n += (size_t)snprintf(text + n, sizeof text - n, "%*s\"", (int)(at % 2 ? 3 : 150), "");
+			enum rl_err err = scan_exact(rl_str_make(text, n), RL_JSON_LAX, &error);
+
+			if (parts[i].bad == SIZE_MAX) {
+				assert_int_equal(err, RL_OK);
+				assert_int_equal(scan_exact(rl_str_make(text, n - 1), RL_JSON_LAX, &error),
+						 RL_ERR_SYNTAX);
+			} else {
+				assert_int_equal(err, RL_ERR_SYNTAX);
+				assert_int_equal(error.offset, begin + parts[i].bad);
+			}
+		}
+	}
+}
+
 static void test_control_characters(void **state)
 {
 	char text[42];
@@ -823,6 +870,7 @@ int main(void)
 		cmocka_unit_test(test_numbers),
 		cmocka_unit_test(test_a_million_digits),
 		cmocka_unit_test(test_strings),
+		cmocka_unit_test(test_long_strings),
 		cmocka_unit_test(test_control_characters),
 		cmocka_unit_test(test_utf8_classes),
 		cmocka_unit_test(test_utf8_every_start),
