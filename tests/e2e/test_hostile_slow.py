@@ -319,7 +319,12 @@ def test_memory_that_is_nearly_used_up():
         used = siege.relais.memory_kib() << 10
         siege.server['memory_limit'] = int((used + (40 << 20)) / 0.9)
         siege.relais.reload(siege.config())
-        socks = connect(siege, 6, post(body=body)[:-10])
+        socks = []
+        try:
+            for _ in range(6):
+                socks += connect(siege, 1, post(body=body)[:-10])
+        except OSError:
+            assert len(socks) >= 2  # the next one was turned away while it sent
         small = {'model': 'h/m', 'messages': []}
         reply = eventually(lambda: next((r for r in [siege.ask(small)] if r.status == 503), None),
                            what='an answer with 503', every_s=0.1)
