@@ -412,9 +412,11 @@ static void h1_write_head(struct rl_xchg *x, const struct rl_response_head *head
 
 static void send_answer(struct rl_xchg *x, const struct iovec *iov, int n)
 {
+	struct rl_conn *conn = x->conn;
+
 	x->sent = true;
-	rl_conn_send(x->conn, iov, n);
-	if (rl_conn_queued(x->conn) > x->conn->server->limits.high_water_bytes)
+	rl_conn_send(conn, iov, n);
+	if (conn->out.n && rl_conn_queued(conn) > conn->server->limits.high_water_bytes)
 		x->full = true;
 }
 
@@ -435,14 +437,19 @@ struct vec {
 	struct iovec iov[VEC_MAX];
 };
 
+/* Out of line, or vec_add would be too. */
+static __attribute__((noinline)) void vec_send(struct vec *vec)
+{
+	send_answer(vec->x, vec->iov, vec->n);
+	vec->n = 0;
+}
+
 static void vec_add(struct vec *vec, rl_str s)
 {
 	if (!s.n)
 		return;
-	if (vec->n == VEC_MAX) {
-		send_answer(vec->x, vec->iov, vec->n);
-		vec->n = 0;
-	}
+	if (vec->n == VEC_MAX)
+		vec_send(vec);
 	vec->iov[vec->n++] = (struct iovec){.iov_base = (void *)(uintptr_t)s.p, .iov_len = s.n};
 }
 
