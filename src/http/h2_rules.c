@@ -130,13 +130,24 @@ static rl_str *pseudo_of(struct rl_h2_head *h, rl_str name)
 	return NULL; /* :scheme; whether TLS is spoken here or before us, the gateway does the same */
 }
 
+/* Of a head that is too long nothing is of use: a bomb must not take memory until its stream is answered. */
+static void give_back(struct rl_h2_head *h, struct rl_request_head *head, struct rl_arena *arena)
+{
+	*h = (struct rl_h2_head){.bytes = h->bytes, .over = true};
+	*head = (struct rl_request_head){.method = RL_METHOD_OTHER};
+	rl_arena_reset(arena);
+}
+
 void rl_h2_head_add(struct rl_h2_head *h, struct rl_request_head *head, struct rl_arena *arena,
 		    const struct rl_h2_head_limits *limits, rl_str name, rl_str value)
 {
 	h->bytes += name.n + value.n + FIELD_OVERHEAD_BYTES;
-	h->over |= h->bytes > limits->max_bytes;
 	if (h->over || h->nomem)
 		return;
+	if (h->bytes > limits->max_bytes || h->fields == limits->max_fields) {
+		give_back(h, head, arena);
+		return;
+	}
 
 	bool pseudo = name.n && name.p[0] == ':';
 	rl_str copy = value.n ? rl_arena_dup(arena, value) : RL_STR("");
@@ -154,7 +165,7 @@ void rl_h2_head_add(struct rl_h2_head *h, struct rl_request_head *head, struct r
 	enum rl_field field = rl_field_find(name);
 	rl_str kept = field == RL_H_OTHER ? rl_arena_dup(arena, name) : (rl_str){NULL, 0};
 
-	h->over |= ++h->fields > limits->max_fields;
+	h->fields++;
 	if ((field == RL_H_OTHER && !kept.p) || rl_headers_add(&head->headers, arena, field, kept, copy) != RL_OK)
 		h->nomem = true;
 }

@@ -491,12 +491,14 @@ static void feed(struct rl_conn *conn, rl_str in)
 	h2->inside = true;
 	n = nghttp2_session_mem_recv(h2->session, (const uint8_t *)in.p, in.n);
 	h2->inside = false;
-	if (n == NGHTTP2_ERR_FLOODED)
-		h2->calm = true;
-	else if (n == NGHTTP2_ERR_BAD_CLIENT_MAGIC)
+	if (n >= 0)
+		return;
+	if (n == NGHTTP2_ERR_BAD_CLIENT_MAGIC)
 		give_up(conn, NGHTTP2_PROTOCOL_ERROR, RL_ERR_PROTOCOL);
-	else if (n < 0)
+	else if (n == NGHTTP2_ERR_NOMEM || n == NGHTTP2_ERR_CALLBACK_FAILURE)
 		give_up(conn, NGHTTP2_INTERNAL_ERROR, RL_ERR_NOMEM);
+	else
+		h2->calm = true; /* what nghttp2 itself takes for a flood; which, depends on its version */
 }
 
 /* A head that has begun must end soon, whatever streams run beside it. */
@@ -568,7 +570,8 @@ static void refuse(struct rl_h2_stream *s, struct rl_xchg *x, uint16_t status, c
 	    (status != 405 ||
 	     rl_headers_add(&head.headers, arena, RL_H_OTHER, RL_STR("allow"), RL_STR(RL_ALLOW)) == RL_OK))
 		fields = render(s, arena, &head, (int64_t)body.n);
-	rl_buf_add(&s->out, rl_buf_str(&body));
+	if (s->x->pub.head.method != RL_METHOD_HEAD)
+		rl_buf_add(&s->out, rl_buf_str(&body));
 	rl_buf_fini(&body);
 	s->eof = s->answered = true;
 	s->write_until_ms = now_ms(s->conn) + s->conn->server->limits.write_idle_ms;

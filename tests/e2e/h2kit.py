@@ -181,7 +181,8 @@ class Raw:
         self.sock = socket.create_connection(address, timeout=within_s)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.within_s, self.encoder, self.decoder = within_s, hpack.Encoder(), hpack.Decoder()
-        self.frames, self.rest, self.closed = [], b'', False
+        self.frames, self.statuses, self.rest, self.closed = [], {}, b'', False
+        self.acknowledges = True
         self.send(preface + frame(SETTINGS, 0, 0, settings))
 
     def __enter__(self):
@@ -214,7 +215,9 @@ class Raw:
                 got = (self.rest[3], self.rest[4], int.from_bytes(self.rest[5:9], 'big'), self.rest[9:9 + size])
                 self.rest = self.rest[9 + size:]
                 self.frames.append(got)
-                if got[0] == SETTINGS and not got[1] & ACK:
+                if got[0] == HEADERS:  # each must go through the decoder, whoever looks at it
+                    self.statuses[got[2]] = int(dict(self.decoder.decode(got[3]))[':status'])
+                if got[0] == SETTINGS and not got[1] & ACK and self.acknowledges:
                     self.send(frame(SETTINGS, ACK))
                 if until and until(*got):
                     return got
@@ -243,7 +246,6 @@ class Raw:
 
     def outcome(self, stream, within_s=None):
         """How a stream ended: ('reset', code), ('answer', status) at END_STREAM, ('goaway', code) or ('closed',)."""
-        status = None
         while True:
             got = self.read(lambda kind, flags, number, payload: number == stream or kind == GOAWAY, within_s)
             if not got:
@@ -253,10 +255,8 @@ class Raw:
                 return ('goaway', int.from_bytes(payload[4:8], 'big'))
             if kind == RST_STREAM:
                 return ('reset', int.from_bytes(payload, 'big'))
-            if kind == HEADERS:
-                status = int(dict(self.decoder.decode(payload))[':status'])
             if kind in (HEADERS, DATA) and flags & END_STREAM:
-                return ('answer', status)
+                return ('answer', self.statuses.get(stream))
 
     def alive(self):
         """It still answers a PING."""

@@ -2,6 +2,7 @@
 """HTTP/2 with clients, in plain text by prior knowledge: the same gateway as over HTTP/1, many requests a connection."""
 import json
 import shutil
+import socket
 import subprocess
 import threading
 import time
@@ -235,8 +236,9 @@ def test_expect_100_continue(gateway, provider):
         client.until(lambda: stream.informational == ['100'])
         client.data(stream, BODY, end=True)
         assert client.finish(stream).status == 200
-        other = client.finish(client.open('POST', CHAT, [('expect', 'more')]))
-        assert other.status == 417
+        for method, size in (('POST', True), ('HEAD', False)):
+            other = client.finish(client.open(method, CHAT, [('expect', 'more')]))
+            assert other.status == 417 and bool(other.body) is size
 
 
 def test_trailers_are_ignored(gateway, provider):
@@ -306,6 +308,32 @@ def test_switched_off(gateway, provider):
     answer = raw(*relais.data, PREFACE).data
     assert answer.startswith(b'HTTP/1.1 505 ') or answer.startswith(b'HTTP/1.1 400 ')
     assert relais.chat().status == 200
+
+
+def test_over_tls(gateway, provider, certificates):
+    """Where client and server agree on it (ALPN); a client that offers HTTP/1.1 gets that, and h2 is offered only if it is on."""
+    certificate, key = certificates.make()
+    listen = {'address': '127.0.0.1:0', 'tls': {'certificate': certificate, 'key': key}}
+    relais = gateway(config([provider(good('secret'))], server={'listen': listen, 'hsts': '1d'}))
+    context = certificates.client_context()
+    context.set_alpn_protocols(['h2', 'http/1.1'])
+    with H2Client(relais.data, tls=context) as client:
+        answers = client.finish(*[client.chat('a' * size) for size in (1, 20_000, 200_000)])
+        assert {a.status for a in answers} == {200} and answers[0].headers['strict-transport-security'] == 'max-age=86400'
+    for offer in (['http/1.1'], ['h2']):
+        one = certificates.client_context()
+        one.set_alpn_protocols(offer)
+        with socket.create_connection(relais.data) as sock, one.wrap_socket(sock, server_hostname='localhost') as tls:
+            assert tls.selected_alpn_protocol() == offer[0]
+    bad = certificates.client_context()
+    bad.set_alpn_protocols(['h2'])
+    with socket.create_connection(relais.data) as sock, bad.wrap_socket(sock, server_hostname='localhost') as tls:
+        tls.sendall(b'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n')  # agreed on, and not kept to
+        tls.settimeout(30 * SLOW)
+        assert b'\0\0\0\1' in b''.join(iter(lambda: tls.recv(4096), b''))
+    off = gateway(config([provider(good())], server={'listen': listen, 'http2': {'enabled': False}}))
+    with socket.create_connection(off.data) as sock, context.wrap_socket(sock, server_hostname='localhost') as tls:
+        assert tls.selected_alpn_protocol() == 'http/1.1'
 
 
 def test_the_simulator_speaks_it_too(sim):
