@@ -4,6 +4,10 @@
  * answers. All who ask for one host wait on one entry and one lookup. An entry
  * outlives its time to live, so that its old addresses serve while the resolver
  * fails or is slow to answer (RFC 8767), but not when the name is known to be gone.
+ *
+ * Both families are asked for in one lookup, so that both are found under the same name
+ * of a search list. There are name servers that never answer the question for IPv6:
+ * after a while IPv4 is asked for alone, and what comes first serves (RFC 8305 §3).
  */
 #include "loop/dns.h"
 
@@ -25,6 +29,8 @@
 #define NEGATIVE_MS 1000u                     /* how long a failure is kept */
 #define STALE_MS ((uint64_t)24 * 3600 * 1000) /* how long old addresses may serve (RFC 8767 §5) */
 #define PATIENCE_MS 1000u                     /* waiting for fresh ones before the old ones serve */
+#define BOTH_MS 300u                          /* waiting for both families before IPv4 is asked for alone */
+#define LOOK_MS 20u
 
 struct entry {
 	struct entry *chain;         /* of its bucket */
@@ -35,7 +41,9 @@ struct entry {
 	uint64_t hash, fresh_until_ms, stale_until_ms;
 	enum rl_err result; /* while fresh */
 	bool asking;
-	bool out_of_patience; /* while asking: the old addresses serve */
+	bool asking_v4;       /* alone, beside the other lookup or outliving it */
+	bool looked_again;    /* since both have had their time */
+	bool out_of_patience; /* while asking: the old addresses serve, or those of IPv4 alone */
 	unsigned n_addrs;
 	struct rl_addr addrs[RL_DNS_ADDRS_MAX];
 	size_t host_n;
@@ -189,10 +197,21 @@ static bool is_stale_usable(const struct entry *entry)
 	return entry->n_addrs > 0 && rl_loop_now_ms(entry->dns->loop) < entry->stale_until_ms;
 }
 
+static void ask_v4(struct entry *entry);
+
 static void on_patience(struct rl_timer *timer)
 {
 	struct entry *entry = (struct entry *)((char *)timer - offsetof(struct entry, patience));
 
+	if (!is_stale_usable(entry)) {
+		/* A thread that was kept from running may find the answer now: it looks before it asks. */
+		if (entry->looked_again)
+			ask_v4(entry);
+		else
+			rl_timer_start(entry->dns->loop, &entry->patience, LOOK_MS);
+		entry->looked_again = true;
+		return;
+	}
 	entry->out_of_patience = true;
 	answer_all(entry, RL_OK);
 }
@@ -270,6 +289,24 @@ static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo 
 	answer_all(entry, entry->result);
 }
 
+static void on_v4_answer(void *arg, int status, int timeouts, struct ares_addrinfo *info)
+{
+	struct entry *entry = arg;
+
+	(void)timeouts;
+	entry->asking_v4 = false;
+	if (status == ARES_SUCCESS && entry->asking) {
+		uint64_t ttl_ms = take_addrs(entry, info);
+
+		entry->stale_until_ms = rl_loop_now_ms(entry->dns->loop) + ttl_ms + STALE_MS;
+		entry->out_of_patience = entry->n_addrs > 0;
+	}
+	if (info)
+		ares_freeaddrinfo(info);
+	if (entry->out_of_patience)
+		answer_all(entry, RL_OK);
+}
+
 /* ---- the cache ---- */
 
 static void lru_take(struct entry *entry)
@@ -294,7 +331,7 @@ static void entry_free(struct entry *entry)
 {
 	struct entry **at = &entry->dns->buckets[entry->hash % BUCKETS];
 
-	assert(!entry->waiting && !entry->asking && !rl_timer_running(&entry->patience));
+	assert(!entry->waiting && !entry->asking && !entry->asking_v4 && !rl_timer_running(&entry->patience));
 	while (*at != entry)
 		at = &(*at)->chain;
 	*at = entry->chain;
@@ -307,7 +344,7 @@ static void evict(struct rl_dns *dns)
 {
 	struct entry *entry = dns->oldest;
 
-	while (entry && entry->asking)
+	while (entry && (entry->asking || entry->asking_v4))
 		entry = entry->newer;
 	if (entry)
 		entry_free(entry);
@@ -427,9 +464,21 @@ static void ask(struct entry *entry)
 	struct rl_dns *dns = entry->dns;
 
 	entry->asking = true;
-	if (is_stale_usable(entry))
-		rl_timer_start(dns->loop, &entry->patience, PATIENCE_MS);
+	entry->looked_again = false;
+	rl_timer_start(dns->loop, &entry->patience, is_stale_usable(entry) ? PATIENCE_MS : BOTH_MS);
 	ares_getaddrinfo(dns->channel, entry->host, NULL, &hints, on_answer, entry); /* may answer at once */
+	retime(dns);
+}
+
+static void ask_v4(struct entry *entry)
+{
+	const struct ares_addrinfo_hints hints = {.ai_family = AF_INET, .ai_socktype = SOCK_STREAM};
+	struct rl_dns *dns = entry->dns;
+
+	if (entry->asking_v4)
+		return;
+	entry->asking_v4 = true;
+	ares_getaddrinfo(dns->channel, entry->host, NULL, &hints, on_v4_answer, entry); /* may answer at once */
 	retime(dns);
 }
 

@@ -13,6 +13,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "loop/dns_priv.h"
 
 #define SERVFAIL 2u
@@ -28,6 +29,7 @@ static struct {
 	unsigned asked;   /* questions seen */
 	unsigned failing; /* answer everything with this code */
 	bool silent;
+	unsigned mute; /* questions of this type get no answer */
 	uint32_t ttl_s;
 	unsigned done, expected;
 	struct rl_dns_query query[40];
@@ -95,6 +97,15 @@ static size_t reply(unsigned char packet[512], size_t got)
 	return n;
 }
 
+static unsigned type_of(const unsigned char *packet, size_t got)
+{
+	size_t at = 12;
+
+	while (at < got && packet[at])
+		at += packet[at] + 1u;
+	return at + 2 < got ? (unsigned)packet[at + 1] << 8 | packet[at + 2] : 0;
+}
+
 static void on_question(void *owner, unsigned events)
 {
 	unsigned char packet[512];
@@ -106,7 +117,7 @@ static void on_question(void *owner, unsigned events)
 	(void)events;
 	while ((got = recvfrom(d.fd, packet, sizeof packet, 0, (struct sockaddr *)&from, &len)) > 12) {
 		d.asked++;
-		if (!d.silent)
+		if (!d.silent && type_of(packet, (size_t)got) != d.mute)
 			sendto(d.fd, packet, reply(packet, (size_t)got), 0, (struct sockaddr *)&from, len);
 	}
 }
@@ -340,6 +351,60 @@ static void test_silence(void **state)
 	assert_string_equal(resolve("both.test"), "timeout");
 }
 
+/* A name server that never answers for IPv6 (RFC 8305 §3): that question's end is not waited for. */
+static void test_ipv6_is_not_answered(void **state)
+{
+	static const char wanted[] = "127.0.0.1:443 127.0.0.2:443 127.0.0.3:443";
+	uint64_t took_us = UINT64_MAX;
+
+	(void)state;
+	d.mute = TYPE_AAAA;
+	/* Its lookup takes three seconds; this thread may be kept from running for as long, but not each time. */
+	for (unsigned i = 0; i < 10 && took_us > 1500000; i++) {
+		char host[40];
+		uint64_t began_us = rl_clock_us();
+
+		snprintf(host, sizeof host, "both%u.test", i);
+		assert_string_equal(resolve(host), wanted);
+		took_us = rl_clock_us() - began_us;
+		assert_true(took_us >= 300000); /* both have had their chance */
+	}
+	assert_true(took_us <= 1500000);
+	/* While the lookup goes on, and when it has ended without the other family. */
+	assert_string_equal(resolve("both0.test"), wanted);
+	for (unsigned i = 0; i < 100; i++)
+		run_ms(50);
+	assert_string_equal(resolve("both0.test"), wanted);
+	rl_dns_age(d.loop, 61000);
+	assert_string_equal(resolve("both0.test"), wanted);
+}
+
+/* It was only slow: who asks later gets both. */
+static void test_ipv6_comes_late(void **state)
+{
+	(void)state;
+	d.mute = TYPE_AAAA;
+	assert_string_equal(resolve("both.test"), "127.0.0.1:443 127.0.0.2:443 127.0.0.3:443");
+	d.mute = 0; /* it is asked for again */
+	for (unsigned i = 0; i < 1000 && d.query[0].n_addrs == 3; i++) {
+		run_ms(10);
+		resolve("both.test");
+	}
+	assert_int_equal(d.query[0].n_addrs, 5);
+}
+
+/* Neither is: the question for IPv4 alone changes nothing. */
+static void test_neither_is_answered(void **state)
+{
+	(void)state;
+	d.silent = true;
+	assert_string_equal(resolve("both.test"), "timeout");
+	d.silent = false;
+	rl_dns_age(d.loop, 2000);
+	assert_true(strlen(resolve("both.test")) > 0);
+	assert_int_equal(d.query[0].n_addrs, 5);
+}
+
 static void test_one_lookup_for_many(void **state)
 {
 	(void)state;
@@ -474,6 +539,9 @@ int main(void)
 		T(test_stale_on_error),
 		T(test_too_stale),
 		T(test_silence),
+		T(test_ipv6_is_not_answered),
+		T(test_ipv6_comes_late),
+		T(test_neither_is_answered),
 		T(test_one_lookup_for_many),
 		T(test_cancel),
 		T(test_bounded),
