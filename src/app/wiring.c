@@ -268,12 +268,16 @@ static int open_to_all(struct rl_program *p, struct rl_takeover *t)
 		rl_keeper_open(p);
 		return RL_EXIT_OK;
 	}
-	if (rl_takeover_ready(t)) {
+	enum rl_err err = rl_takeover_ready(t);
+
+	if (!err)
+		err = rl_takeover_serving(t);
+	if (err && !t->told) {
 		fprintf(stderr, "relais: cannot take over: %s; it goes on\n", t->why);
 		return RL_EXIT_FAILED;
 	}
 	rl_keeper_open(p);
-	if (rl_takeover_serving(t)) {
+	if (err) {
 		RL_WARN("takeover", "%s: it may serve beside this one", t->why);
 		rl_inherit_close(&p->inherit);
 		return RL_EXIT_OK;

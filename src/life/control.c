@@ -199,7 +199,7 @@ static void on_ready(struct rl_control *c)
 	if (rl_letter_send(c->peer, -1, "paused"))
 		give_up(c, "it has gone");
 	else
-		rl_timer_start(c->loop, &c->timer, 2 * (uint64_t)RL_CONTROL_ANSWER_MS);
+		rl_timer_start(c->loop, &c->timer, RL_CONTROL_ANSWER_MS);
 }
 
 static void on_serving(struct rl_control *c)

@@ -23,7 +23,7 @@
 #include "life/notify.h"
 
 #define RL_CONTROL_PATH_MAX 108u /* what a socket address holds */
-#define RL_CONTROL_ANSWER_MS 5000u
+#define RL_CONTROL_ANSWER_MS 10000u
 #define RL_CONTROL_START_MS 60000u
 
 /* What the owner does; never called from inside a call of the owner's. */

@@ -147,6 +147,7 @@ enum rl_err rl_takeover_serving(struct rl_takeover *t)
 	assert(t->fd >= 0);
 	enum rl_err err = say(t, "serving");
 
+	t->told = !err;
 	return err ? err : await_word(t, "bye");
 }
 

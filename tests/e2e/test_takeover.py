@@ -333,7 +333,7 @@ def test_one_that_says_nothing(gateway, provider, products, successor):
     settings = config([provider(good())])
     old = gateway(settings)
     guest = products.add(Guest(old, hello=None))
-    guest.sock.settimeout(5 + harness.WAIT_S)
+    guest.sock.settimeout(10 + harness.WAIT_S)
     assert guest.hear() == '', 'it is given up'
     says(old, 'does not answer')
     serves_on(old)
@@ -389,7 +389,7 @@ def test_a_process_that_hangs(gateway, provider, successor):
     old = gateway(settings)
     old.signal(signal.SIGSTOP)
     try:
-        status, said = failing(old, within_s=5 + harness.WAIT_S)
+        status, said = failing(old, within_s=10 + harness.WAIT_S)
         assert status == 1 and 'does not answer' in said
     finally:
         old.signal(signal.SIGCONT)
@@ -405,6 +405,66 @@ def test_one_that_stops_is_not_taken_over(gateway, provider):
     assert status == 1 and 'it is stopping' in said
     old.signal(signal.SIGTERM)
     assert old.wait() == 0
+
+
+def old_by_hand(folder, steps):
+    """A process that is taken over, by hand: steps(conversation, listening socket) plays it; at the end all is closed."""
+    os.makedirs(os.path.join(folder, 'relais-data'))
+    door = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    door.bind(os.path.join(folder, SOCKET))
+    door.listen(1)
+    door.settimeout(harness.WAIT_S)
+
+    def play():
+        with door, door.accept()[0] as talk, socket.create_server(('127.0.0.1', 0)) as listening:
+            talk.settimeout(harness.WAIT_S)
+            try:
+                steps(talk, listening)
+            except OSError:
+                pass  # it has gone, which the test sees
+    thread = threading.Thread(target=play, daemon=True)
+    thread.start()
+    return thread
+
+
+def hand(talk, *letters):
+    """Welcomes it, and sends these letters with a descriptor each, if one is given."""
+    talk.send(b'relais')
+    talk.recv(100)
+    for text, *descriptors in letters:
+        socket.send_fds(talk, [text], descriptors)
+
+
+@pytest.mark.parametrize('case', ['greeting', 'no socket', 'no descriptor', 'plane', 'no end', 'gone', 'deaf'])
+def test_an_old_process_that_behaves_badly(tmp_path, case):
+    """Whatever it says: an error, an exit status, and nothing served beside it."""
+    def steps(talk, listening):
+        fd = listening.fileno()
+        if case == 'greeting':
+            talk.send(b'220 smtp.example.org')
+        elif case == 'no socket':
+            hand(talk, (b'socket data by-address 127.0.0.1:0', 0))
+        elif case == 'no descriptor':
+            hand(talk, (b'socket data by-address 127.0.0.1:0',))
+        elif case == 'plane':
+            hand(talk, (b'socket x by-address 127.0.0.1:0', fd))
+        elif case == 'no end':
+            hand(talk, *[(b'socket data by-address 127.0.0.1:0', fd)] * 300)
+        elif case == 'gone':
+            hand(talk, (b'socket data by-address 127.0.0.1:0', fd))
+            return
+        else:  # it gives up between its last word and the other's
+            hand(talk, (b'socket data by-address 127.0.0.1:0', fd), (b'end',))
+            assert talk.recv(100) == b'ready'
+            talk.shutdown(socket.SHUT_RD)
+            talk.send(b'paused')
+        talk.recv(100)
+    thread = old_by_hand(tmp_path, steps)
+    path = tmp_path / 'relais.yaml'
+    path.write_text('server: {listen: "127.0.0.1:0", admin: []}')
+    done = harness.run('serve', '--takeover', '--config', path, folder=tmp_path, within_s=10 + harness.WAIT_S)
+    thread.join(harness.WAIT_S)
+    assert done.returncode == 1 and 'cannot take over' in done.stderr and 'listening' not in done.stdout, done
 
 
 # --- the control socket -------------------------------------------------------------------------------------------------
