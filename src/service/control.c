@@ -203,5 +203,6 @@ void rl_sim_control(struct sim_request *rq)
 			route->run(rq);
 		return;
 	}
-	say_error(rq, 404, "The simulator has no such route.");
+	if (!rl_sim_canned(rq))
+		say_error(rq, 404, "The simulator has no such route.");
 }

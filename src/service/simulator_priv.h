@@ -229,6 +229,11 @@ void rl_sim_control(struct sim_request *rq);
 /* An answer in JSON or text. */
 void rl_sim_reply(struct rl_exchange *x, uint16_t status, rl_str media_type, rl_str body);
 
+/* --- canned.c --- */
+
+/* Answers a request for what is always the same; false: there is no such thing. */
+bool rl_sim_canned(struct sim_request *rq);
+
 /* --- certificate.c --- */
 
 /* A server context of this kind for clients that connect to `addr`, and the authority's certificate. */

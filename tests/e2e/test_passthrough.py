@@ -407,6 +407,27 @@ def test_a_client_that_leaves(gateway, provider):
     assert relais.access_log(1)[0]['outcome'] == 'left'
 
 
+def test_the_simulator_serves_them(gateway, sim):
+    """Enough for a demonstration: relais in front of a simulated provider."""
+    relais = gateway(config([sim().base_url], server={'passthrough_provider': 'a'}))
+    form = (b'--B\r\nContent-Disposition: form-data; name="model"\r\n\r\nassistant\r\n--B\r\nContent-Disposition: form-data; '
+            b'name="file"; filename="a"\r\n\r\nx\r\n--B--\r\n')
+    forms = [('Content-Type', 'multipart/form-data; boundary=B')]
+    assert relais.post('/v1/moderations', {'model': 'assistant', 'input': 'x'}).json()['results'][0]['flagged'] is False
+    assert relais.post('/v1/images/generations', {'model': 'assistant', 'prompt': 'x'}).json()['data'][0]['b64_json']
+    assert relais.post('/v1/audio/speech', {'model': 'assistant', 'input': 'x'}).body.startswith(b'RIFF')
+    for path in ('/v1/audio/transcriptions', '/v1/audio/translations'):
+        assert relais.post(path, form, forms).json()['text'] == 'This is what was said.'
+    for path in ('/v1/images/edits', '/v1/images/variations'):
+        assert relais.post(path, form, forms).json()['data']
+    assert relais.post('/v1/files', form, forms).json()['id'] == 'file-sim'
+    assert relais.get('/v1/files').json()['data'][0]['id'] == 'file-sim'
+    assert relais.get('/v1/files/file-sim').json()['bytes'] == len(relais.get('/v1/files/file-sim/content').body)
+    assert relais.request('DELETE', '/v1/files/file-sim').json()['deleted'] is True
+    reply = relais.get('/v1/batches')
+    assert reply.status == 404 and reply.header('x-relais-provider') == 'a'
+
+
 def test_keys_limited_to_models(gateway, provider):
     """No model is named there, so no model is checked: a limited key may not, unless its owner says so."""
     a = provider(http_answer({'results': []}))

@@ -8,6 +8,7 @@ import threading
 import pytest
 
 import h2peer
+from h2kit import H2Client
 from harness import SLOW, Client, chunked, eventually, free_port, http_answer, raw
 from kit import MEMORY, config, header, latest, serving
 
@@ -106,6 +107,31 @@ def test_over_http_2(gateway, products, first, coding):
         assert stream.body == renamed(body) and stream.headers['content-type'] == TYPE[0][1]
         if coding == 'length' or not first:
             assert int(stream.headers['content-length']) == len(renamed(body))
+
+
+@pytest.mark.parametrize('first', [True, False])
+@pytest.mark.parametrize('coding', ['length', 'none'])
+def test_from_an_http_2_client(gateway, provider, first, coding):
+    """Several at once over one connection, each with its own credit; with and without a length."""
+    a = provider(serving(lambda connection, request: connection.send(ANSWER)))
+    relais = gateway(config([a]))
+    sound = file_part(noise(700_000))
+    body = form(MODEL, sound) if first else form(sound, MODEL)
+    headers = [(n.lower(), v) for n, v in TYPE] + ([('content-length', str(len(body)))] if coding == 'length' else [])
+    with H2Client(relais.data) as client:
+        streams = [client.open('POST', PATH, headers, end=False) for _ in range(3)]
+        for stream in streams:
+            client.data(stream, body, end=True)
+        client.finish(*streams)
+        for stream in streams:
+            assert (stream.status, stream.json()['text']) == (200, 'hello')
+        bad = client.open('POST', PATH, [(n.lower(), v) for n, v in TYPE], end=False)
+        client.data(bad, b'--XyZ\r\nnonsense', end=True)
+        assert client.finish(bad).status == 400
+    for request in a.requests:
+        sent = unchunk(request.body) if header(request, 'transfer-encoding') else request.body
+        assert sent == renamed(body)
+    assert len(a.requests) == 3
 
 
 @pytest.mark.parametrize('path', ['/v1/audio/translations', '/v1/images/edits', '/v1/images/variations'])

@@ -51,6 +51,42 @@ async def test_stream(fleet, client_for):
     assert not any(c.usage for c in chunks), 'usage that nobody asked for'
 
 
+async def test_moderations_and_images(fleet, client_for):
+    client = client_for(fleet.url)
+    answer = await settle(client.moderations.create(model='assistant', input='something'))
+    assert answer.results[0].flagged is False
+    answer = await settle(client.images.generate(model='assistant', prompt='a pixel'))
+    assert base64.b64decode(answer.data[0].b64_json).startswith(b'\x89PNG') and answer.usage.total_tokens == 24
+    answer = await settle(client.images.edit(model='assistant', prompt='a pixel', image=('a.png', b'\x89PNG', 'image/png')))
+    assert answer.data[0].b64_json
+
+
+async def test_audio(fleet, client_for):
+    client = client_for(fleet.url)
+    sound = ('a.mp3', b'\0' * 300_000, 'audio/mpeg')
+    answer = await settle(client.audio.transcriptions.create(model='assistant', file=sound))
+    assert answer.text == 'This is what was said.'
+    raw = await settle(client.audio.translations.with_raw_response.create(model='single', file=sound))
+    assert raw.parse().text == 'This is what was said.'
+    assert raw.headers['x-relais-provider'] == 'a' and raw.headers['x-relais-model'] == 'echo'
+    spoken = await settle(client.audio.speech.create(model='assistant', voice='alloy', input='hello'))
+    assert spoken.content.startswith(b'RIFF')
+
+
+async def test_files(fleet, client_for):
+    client = client_for(fleet.url)
+    there = {'x-relais-provider': 'a'}
+    made = await settle(client.files.create(file=('x.txt', b'simulated text\n'), purpose='user_data', extra_headers=there))
+    assert made.id == 'file-sim' and made.object == 'file'
+    assert (await settle(client.files.retrieve('file-sim', extra_headers=there))).bytes == 15
+    assert [f.id for f in (await settle(client.files.list(extra_headers=there))).data] == ['file-sim']
+    assert (await settle(client.files.content('file-sim', extra_headers=there))).text == 'simulated text\n'
+    assert (await settle(client.files.delete('file-sim', extra_headers=there))).deleted is True
+    with pytest.raises(openai.BadRequestError) as caught:
+        await settle(client.files.retrieve('file-sim'))
+    assert caught.value.code == 'provider_required'
+
+
 @best_of_three
 async def test_deltas_arrive_one_by_one(fleet, client_for):
     stream = await settle(client_for(fleet.url).chat.completions.create(
