@@ -25,10 +25,11 @@ def pytest_configure(config):
 def pytest_runtest_call(item):
     """How many attacks a test tried and survived goes into its report, where tools/test adds them up."""
     before = attacks.tried
-    yield
-    if attacks.tried != before:
-        survived = attacks.survived - before if attacks.survived > before else 0
-        item.user_properties += [('attacks_tried', attacks.tried - before), ('attacks_survived', survived)]
+    outcome = yield
+    tried = attacks.tried - before
+    if tried:
+        survived = 0 if outcome.excinfo else tried
+        item.user_properties += [('attacks_tried', tried), ('attacks_survived', survived)]
 
 
 class Products:

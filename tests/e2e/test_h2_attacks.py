@@ -6,16 +6,25 @@ import time
 
 import pytest
 
+import h2kit
 from h2kit import (ACK, CALM, CANCEL, CHAT, COMPRESSION_ERROR, CONTINUATION, DATA, END_HEADERS, END_STREAM, FLOW_CONTROL_ERROR,
                    FRAME_SIZE_ERROR, GOAWAY, HEADERS, NO_ERROR, PADDED, PING, PRIORITY, PROTOCOL_ERROR, PUSH_PROMISE,
-                   REFUSED_STREAM, RST_STREAM, SETTINGS, STREAM_CLOSED, WINDOW_UPDATE, H2Client, Raw, frame)
+                   REFUSED_STREAM, RST_STREAM, SETTINGS, STREAM_CLOSED, WINDOW_UPDATE, H2Client, frame)
 from harness import SLOW, STREAM_HEAD, chunked, eventually, sse_events
-from hostile import Siege
+from hostile import Siege, attacks
 from kit import MEMORY
 
 BODY = b'{"model":"h/m","messages":[{"role":"user","content":"hi"}]}'
 FRESH = b'\x82\x86\x84\x01\x01a'  # GET http / of "a", without any use of the table
 JSON = ('content-type', 'application/json')
+
+
+class Raw(h2kit.Raw):
+    """A connection of an attacker."""
+
+    def __init__(self, *args, **options):
+        attacks.note()
+        super().__init__(*args, **options)
 
 
 def polite(siege):
