@@ -262,3 +262,19 @@ def test_a_trusted_proxy_has_no_cap(gateway, provider):
     assert [c.get('/health').status for c in clients] == [200] * 20
     for client in clients:
         client.close()
+
+
+def test_the_client_that_a_proxy_names_in_its_head(gateway, provider):
+    """By PROXY protocol as by X-Forwarded-For: the client is limited, over all connections of the proxy's."""
+    listen = {'address': '127.0.0.1:0', 'proxy_protocol': True}
+    relais = gateway(config([provider(good())], server={'listen': listen, 'workers': 2, 'rate_limit': FEW}))
+    request = b'GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n'
+
+    def statuses(address, n):
+        with harness.Client(*relais.data) as client:
+            client.sock.sendall(b'PROXY TCP4 %s 127.0.0.1 1 2\r\n' % address + request * n)
+            return [client.read_reply().status for _ in range(n)]
+    with Timed() as timed:
+        answers = [status for _ in range(4) for status in statuses(b'203.0.113.1', 10)]
+        assert statuses(b'203.0.113.2', 3) == [200] * 3
+    timed.judge(count(answers, 200), 40)
