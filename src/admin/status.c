@@ -63,6 +63,7 @@ static void put_provider(struct rl_buf *out, const struct rl_provider *p)
 	put_bool(out, &first, "local", p->settings->local);
 	put_bool(out, &first, "simulated", p->settings->simulated);
 	put_number(out, &first, "connections", rl_origin_connections(p->origin));
+	put_number(out, &first, "http2_connections", rl_origin_http2_connections(p->origin));
 	put_number(out, &first, "keys", p->n_keys);
 	put_number(out, &first, "models", ids);
 	rl_buf_byte(out, '}');

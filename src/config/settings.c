@@ -737,8 +737,9 @@ static const struct rl_schema_row provider_rows[] = {
 	 .type = RL_SCHEMA_BOOL,
 	 F(rl_cfg_provider, http2),
 	 .initial = "false",
-	 .doc = "Speak HTTP/2 to it, up to 32 requests on a connection: over `https` where it takes it (ALPN), else HTTP/1.1; "
-		"over `http` always, since nothing is negotiated there."},
+	 .doc = "Speak HTTP/2 to it, with up to 32 requests on a connection. Over `https` where it takes it (ALPN), else "
+		"HTTP/1.1; over `http` always, as nothing is negotiated there. Each worker has connections of its own, "
+		"so that `max_connections` should allow one for each."},
 };
 const struct rl_schema rl_settings_provider = {
 	.size = sizeof(struct rl_cfg_provider),

@@ -43,8 +43,9 @@ struct rl_origin_spec {
 /* One reference to the caller; *why on failure (TLS). Text is copied. */
 enum rl_err rl_origin_new(const struct rl_origin_spec *spec, struct rl_origin **out, const char **why) RL_MUST_CHECK;
 struct rl_origin *rl_origin_ref(struct rl_origin *origin);
-void rl_origin_unref(struct rl_origin *origin);                 /* accepts NULL */
-uint32_t rl_origin_connections(const struct rl_origin *origin); /* open now, idle included */
+void rl_origin_unref(struct rl_origin *origin);                       /* accepts NULL */
+uint32_t rl_origin_connections(const struct rl_origin *origin);       /* open now, idle included */
+uint32_t rl_origin_http2_connections(const struct rl_origin *origin); /* of these, speaking HTTP/2 */
 
 /* One per loop. */
 struct rl_pool;

@@ -253,6 +253,7 @@ struct rl_origin {
 	_Atomic unsigned refs;  /* places, and one for all users together */
 	_Atomic unsigned users; /* references of the outside */
 	_Atomic uint32_t connections, idle;
+	_Atomic uint32_t http2_connections; /* among `connections`, of those that are ready */
 	_Atomic unsigned n_waiters;
 	uint32_t max_connections, max_idle;
 	uint64_t idle_ms;

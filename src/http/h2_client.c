@@ -30,6 +30,7 @@
 #define OUT_KEEP_BYTES 16384u
 #define INTERIM_MAX 16u
 #define FIELDS_MAX 256u
+#define CONTINUATIONS_MAX 128u  /* nghttp2 counts reads of a frame's head, too: up to nine for one that dribbles */
 #define QUIET_FRAMES_MAX 10000u /* in a row without a byte of a body or a head, either way (FAULTS 23) */
 
 struct h2_stream {
@@ -881,6 +882,7 @@ static int make_session(struct h2_conn *h, nghttp2_session_callbacks *callbacks,
 	nghttp2_session_callbacks_set_send_data_callback(callbacks, send_data);
 	nghttp2_option_set_no_auto_window_update(option, 1);
 	nghttp2_option_set_no_closed_streams(option, 1);
+	nghttp2_option_set_max_continuations(option, CONTINUATIONS_MAX);
 	nghttp2_option_set_max_send_header_block_length(option, RL_REQUEST_HEAD_MAX_BYTES);
 	return nghttp2_session_client_new2(&h->session, callbacks, h, option);
 }

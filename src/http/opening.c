@@ -100,6 +100,8 @@ static void on_ready(struct rl_conn *conn)
 	}
 	conn->codec = codec;
 	conn->ready = true;
+	if (codec->room)
+		atomic_fetch_add_explicit(&conn->place->origin->http2_connections, 1, memory_order_relaxed);
 	if (conn->run->queued)
 		rl_share_ready(conn);
 	else

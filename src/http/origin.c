@@ -221,7 +221,7 @@ void rl_origin_drop(struct rl_origin *origin)
 	if (atomic_fetch_sub(&origin->refs, 1) != 1)
 		return;
 	assert(!origin->first && !origin->places);
-	assert(atomic_load(&origin->connections) == 0);
+	assert(atomic_load(&origin->connections) == 0 && atomic_load(&origin->http2_connections) == 0);
 	drop_ways(origin);
 	pthread_mutex_destroy(&origin->lock);
 	free(origin);
@@ -239,6 +239,11 @@ void rl_origin_unref(struct rl_origin *origin)
 {
 	if (origin && atomic_fetch_sub(&origin->users, 1) == 1)
 		rl_origin_drop(origin);
+}
+
+uint32_t rl_origin_http2_connections(const struct rl_origin *origin)
+{
+	return atomic_load_explicit(&origin->http2_connections, memory_order_relaxed);
 }
 
 uint32_t rl_origin_connections(const struct rl_origin *origin)

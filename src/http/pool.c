@@ -214,6 +214,8 @@ void rl_conn_close(struct rl_conn *conn, bool abort)
 	if (conn->keeper)
 		conn->keeper->conn = NULL;
 	conn->keeper = NULL;
+	if (conn->ready && conn->codec->room)
+		atomic_fetch_sub_explicit(&conn->place->origin->http2_connections, 1, memory_order_relaxed);
 	rl_timer_stop(&conn->timer);
 	rl_transport_close(conn->transport, abort);
 	conn->transport = NULL;

@@ -23,6 +23,12 @@ def peer(products):
     return lambda *args, **options: products.add(h2peer.Server(*args, **options))
 
 
+def listed(relais):
+    """How many connections to "a" are open, and how many of them speak HTTP/2, by /status."""
+    provider = next(p for p in relais.status()['providers'] if p['name'] == 'a')
+    return provider['connections'], provider['http2_connections']
+
+
 def together(n, act):
     """act(i) in n threads at once; their results, in order."""
     results, errors = [None] * n, []
@@ -134,6 +140,45 @@ def whole_or_broken(relais):
         return None
     assert (reply.status, reply.ended) == (200, 'chunked')
     return reply.stream_text()
+
+
+def test_a_stream_cut_at_every_byte(gateway, peer):
+    """FAULTS 44 over DATA frames: wherever they begin and end, the client gets the same."""
+    text = b''.join(sse_events(['Hi ', '\u6f22\U0001f600'])).replace(b'\\u6f22', '\u6f22'.encode())
+
+    def play(stream):
+        cut = int(json.loads(stream.body)['messages'][0]['content'])
+        stream.head(200, (('content-type', 'text/event-stream'),))
+        if cut:
+            stream.data(text[:cut])
+            stream.data(text[cut:], end=True)
+            return
+        for i in range(len(text)):  # a byte a frame
+            stream.data(text[i:i + 1])
+        stream.end()
+    relais = gateway(http2([peer(play)]) | {'server': {'workers': 1}})
+    want = None
+    with relais.client() as client:
+        for cut in range(len(text)):
+            reply = client.request('POST', PATH, {'model': 'assistant', 'stream': True,
+                                                  'stream_options': {'include_usage': True},
+                                                  'messages': [{'role': 'user', 'content': str(cut)}]})
+            assert reply.ended == 'chunked' and reply.status == 200
+            want = want or reply.body
+            assert reply.body == want == text, cut
+
+
+def test_our_own_simulator(gateway, sim):
+    """Both ends are ours here; the account of what was served must agree."""
+    simulated = sim()
+    relais = gateway(http2([simulated.base_url]) | {'server': {'workers': 2}})
+    alone = relais.chat('count', stream=True).stream_text()
+    replies = together(100, lambda i: relais.chat('count', stream=i % 2 == 0))
+    assert all(r.status == 200 for r in replies)
+    assert {r.stream_text() for r in replies[::2]} == {alone}
+    connections, http2_connections = listed(relais)
+    assert connections == http2_connections >= 1
+    assert all(r['outcome'] == 'ok' and r['n_attempts'] == 1 for r in relais.access_log(101))
 
 
 # --- many calls -----------------------------------------------------------------------------------------------------
@@ -481,6 +526,7 @@ def test_tls_agrees_on_http2(gateway, peer, certificates):
     relais = gateway(http2([provider], ca_file=certificates.ca) | {'server': {'workers': 1}})
     assert together(8, lambda i: relais.chat().status) == [200] * 8
     assert len(provider.connections) == 1 and provider.streams[0].headers[':scheme'] == 'https'
+    assert listed(relais) == (1, 1)
 
 
 @pytest.mark.parametrize('offers', [['http/1.1'], None])
@@ -492,6 +538,8 @@ def test_tls_falls_back_to_http1(gateway, provider, certificates, offers):
     relais = gateway(http2([only], ca_file=certificates.ca))
     assert together(8, lambda i: relais.chat().status) == [200] * 8
     assert relais.chat(stream=True).stream_text() == 'hello'
+    connections, http2_connections = listed(relais)
+    assert connections >= 1 and http2_connections == 0
 
 
 def test_without_the_key_nothing_is_negotiated(gateway, provider, certificates):

@@ -33,7 +33,7 @@
 
 /* ---- the provider ---- */
 
-enum step_kind { STEP_END = 0, READ, READ_HEAD, SKIP, SAY, SAY_EACH, REPEAT, WAIT_MS, CLOSE, RESET, AWAIT_EOF };
+enum step_kind { STEP_END = 0, READ, READ_HEAD, SKIP, SAY, SAY_EACH, REPEAT, WAIT_MS, FIN, CLOSE, RESET, AWAIT_EOF };
 
 struct step {
 	enum step_kind kind;
@@ -165,6 +165,9 @@ static inline void *play(void *arg)
 			break;
 		case WAIT_MS:
 			sleep_ms((unsigned)n);
+			break;
+		case FIN: /* unlike CLOSE, this loses nothing when the client has said something since */
+			shutdown(player.fd, SHUT_WR);
 			break;
 		case RESET:
 			setsockopt(player.fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
