@@ -98,6 +98,15 @@ static void print_table(rl_str doc, struct rl_arena *arena)
 	}
 }
 
+/* The first listener of the admin plane that this command can speak to, or NULL. */
+static const struct rl_cfg_listen *plain_admin(const struct rl_cfg_server *server)
+{
+	for (size_t i = 0; i < server->n_admin; i++)
+		if (!server->admin[i].tls.on && !server->admin[i].proxied)
+			return &server->admin[i];
+	return NULL;
+}
+
 /* The admin plane of a configuration, if one is there. */
 static int find_admin(const struct rl_args *args, struct rl_config **config, rl_str *address, struct rl_secret *token)
 {
@@ -119,8 +128,17 @@ static int find_admin(const struct rl_args *args, struct rl_config **config, rl_
 			fprintf(stderr, "relais: %s has no admin plane (server.admin is empty)\n", path);
 			return RL_EXIT_USAGE;
 		}
-		if ((*config)->server.n_admin)
-			*address = (*config)->server.admin[0].address;
+		const struct rl_cfg_listen *plain = plain_admin(&(*config)->server);
+
+		if (!plain && !args->values[OPT_ADMIN]) {
+			fprintf(stderr,
+				"relais: this command asks without TLS, and every listener of server.admin in %s speaks "
+				"it or awaits a PROXY head: add one on loopback or a Unix socket without\n",
+				path);
+			return RL_EXIT_USAGE;
+		}
+		if (plain)
+			*address = plain->address;
 		*token = (*config)->server.admin_token;
 	}
 	if (args->values[OPT_ADMIN])

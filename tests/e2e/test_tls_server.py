@@ -204,6 +204,16 @@ def test_the_common_default(gateway, provider, certificates):
         assert len(client.get('/status').json()['listeners']) == 5
 
 
+def test_the_status_command_finds_a_plain_listener(gateway, provider, certificates, tmp_path_factory):
+    tls, path = pair(*certificates.make()), tmp_path_factory.mktemp('u') / 's'
+    relais = gateway(config([provider(good())], server={'admin': [tls_listener(tls), f'unix:{path}']}))
+    done = run('status', '--config', relais.config_path)
+    assert done.returncode == 0 and 'assistant' in done.stdout, done.stderr
+    relais.write_config(config([provider(good())], server={'admin': [tls_listener(tls)]}))
+    done = run('status', '--config', relais.config_path)
+    assert done.returncode == 2 and 'without TLS' in done.stderr, done.stderr
+
+
 # --- clients' certificates --------------------------------------------------------------------------------------------
 
 def test_client_certificates(secure, certificates, tmp_path):
