@@ -275,7 +275,7 @@ class Proxy:
         # The origin's certificate signs itself: relais has it for the one it trusts.
         trust = {'SSL_CERT_FILE': os.path.join(rig.certificate(), 'certificate.pem')} if case.tls else {}
         self.process = rig.start([*wrap, *argv], rig.cpus[0], self.dir, 'proxy', env=trust)
-        self.ready_ms = self.wait_until_ready(60 if wrap else 10)
+        self.ready_ms = self.wait_until_ready(60 if wrap else 30)
         self.serving = children_of(self.process.pid) if peer == 'nginx' else [self.process.pid]
 
     def write_config(self, rig, case, origin_port):
