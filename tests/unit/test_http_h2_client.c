@@ -334,8 +334,8 @@ static void bad_answers(void **state)
 static void garbage(void **state)
 {
 	static const char *const texts[] = {"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n", "SSH-2.0-x\r\n",
-					    "\x15\x03\x01\x00\x02\x02\x0a"
-					    "xxxxxxxxxxxxxxxx"};
+					    ("\x15\x03\x01\x00\x02\x02\x0a"
+					     "xxxxxxxxxxxxxxxx")};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {

@@ -149,8 +149,8 @@ static void test_types(void **state)
 					  "multipart/form-data; boundary=a; boundary=b",
 					  "multipart/form-data; boundary=a<b",
 					  "multipart/form-data, boundary=a",
-					  "multipart/form-data; boundary="
-					  "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"};
+					  ("multipart/form-data; boundary="
+					   "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa")};
 	struct rl_multipart m;
 
 	(void)state;
