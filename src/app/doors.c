@@ -440,15 +440,26 @@ void rl_door_locks_fini(struct rl_door_locks *locks)
 	}
 }
 
+/* Where the configuration names this door, or n. Only addresses with port 0 may stand there twice: they keep their order. */
+static size_t place_of(const struct rl_doors *doors, size_t d, const struct rl_cfg_listen *list, size_t n)
+{
+	rl_str address = rl_str_of(doors->list[d].address);
+	size_t before = 0, i = 0;
+
+	for (size_t k = 0; k < d; k++)
+		before += rl_str_eq(rl_str_of(doors->list[k].address), address);
+	while (i < n && !(rl_str_eq(list[i].address, address) && before-- == 0))
+		i++;
+	return i;
+}
+
 static void change_locks(struct rl_doors *doors, const struct rl_cfg_listen *list, size_t n,
 			 struct rl_tls_server *const *locks)
 {
 	for (size_t d = 0; d < doors->n; d++) {
 		struct rl_door *door = &doors->list[d];
-		size_t i = 0;
+		size_t i = place_of(doors, d, list, n);
 
-		while (i < n && !rl_str_eq(list[i].address, rl_str_of(door->address)))
-			i++;
 		if (i == n)
 			continue; /* no longer named: the start after this one will close it */
 		rl_tls_server_unref(door->tls);

@@ -417,9 +417,8 @@ static void h2_fini(struct rl_conn *conn)
 {
 	struct rl_h2 *h2 = conn->h2;
 
-	while (h2->streams) {
-		struct rl_h2_stream *s = h2->streams;
-		s->ready = false;
+	for (struct rl_h2_stream *s = h2->streams, *next; s; s = next) {
+		next = s->next;
 		if (s->x) /* its owner has never heard of it */
 			rl_xchg_release(s->x);
 		s->ready = false;

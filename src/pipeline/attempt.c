@@ -142,6 +142,7 @@ static enum rl_err start_call(struct rl_request *rq, struct rl_attempt *a)
 		return RL_ERR_NOMEM;
 	if (p->n_keys && !key)
 		return RL_ERR_NOT_FOUND;
+	a->key = key;
 	enum rl_err err = make_body(rq, target, &parts, &spec.n_body);
 
 	if (err)
@@ -472,6 +473,7 @@ struct lasting {
 	struct rl_target target;
 	struct rl_provider provider;
 	struct rl_cfg_provider settings;
+	struct rl_provider_key key; /* the one that it may say back */
 };
 
 static bool keep_target(struct rl_request *rq, struct rl_attempt *a)
@@ -485,9 +487,19 @@ static bool keep_target(struct rl_request *rq, struct rl_attempt *a)
 	l->settings.fail_timeout_ms = t->provider->settings->fail_timeout_ms;
 	l->provider.name = rl_arena_dup(&rq->arena, t->provider->name);
 	l->provider.settings = &l->settings;
+	if (a->key && a == rq->attempt) {
+		rl_str shown = rl_arena_dup(&rq->arena, rl_secret_reveal(a->key->authorization));
+
+		if (!shown.p)
+			return false;
+		l->key.authorization = rl_secret_make(shown);
+		l->provider.keys = &l->key;
+		l->provider.n_keys = 1;
+	}
 	l->target = (struct rl_target){.provider = &l->provider,
 				       .model = rl_arena_dup(&rq->arena, t->model),
 				       .live = t->live};
+	a->key = NULL;
 	a->candidate->target = &l->target;
 	return l->provider.name.p && l->target.model.p;
 }

@@ -132,6 +132,8 @@ static enum rl_move relay_event(struct rl_request *rq, const struct rl_sse_event
 	rq->finish_seen |= glance.finish;
 	rq->content_seen |= glance.content;
 	rq->done_seen |= glance.done;
+	if (glance.error) /* its bytes lie in a buffer of ours */
+		rl_redact(rq->attempt->candidate->target->provider, (char *)(uintptr_t)event->raw.p, event->raw.n);
 	if (!glance.usage_only || rq->envelope.usage_asked)
 		send_event(rq, event->raw);
 	if (glance.error)

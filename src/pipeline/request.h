@@ -90,7 +90,8 @@ enum rl_reading {
 struct rl_attempt {
 	struct rl_request *request;
 	struct rl_candidate *candidate;
-	struct rl_call *call; /* NULL when it has ended */
+	const struct rl_provider_key *key; /* that the provider was shown; NULL: none */
+	struct rl_call *call;              /* NULL when it has ended */
 	enum rl_reading reading;
 	uint16_t status;
 	enum rl_fault_class fault;

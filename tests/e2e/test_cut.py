@@ -109,6 +109,19 @@ def test_an_error_event_of_the_provider(gateway, provider):
     check_cut(relais, reply, body, 'overloaded now')
 
 
+def test_an_error_event_that_says_our_key(gateway, provider):
+    """FAULTS 92: neither the client nor the log hears it, although the stream has let go of its configuration."""
+    key = 'sk-canary-0123456789'
+    error = b'data: ' + json.dumps({'error': {**ERROR['error'], 'message': f'no more quota for {key}'}}).encode() + b'\n\n'
+    relais = gateway(config([provider(breaking(begun(error), 'hang'))], api_key=key))
+    _, body, ended = broken_stream(relais)
+    stars = '*' * len(key)
+    assert not ended and body == b''.join(BEGUN) + error.replace(key.encode(), stars.encode())
+    record = relais.access_log(1)[0]
+    assert f'no more quota for {stars}' in record['attempts'][0]['reason']
+    assert key not in json.dumps(record) + relais.output()
+
+
 def test_a_stream_that_only_lacks_its_terminator(gateway, provider):
     """FAULTS 49: with a finish reason the answer is whole; some providers send no [DONE]."""
     events = sse_events(['one'], usage=False, done=False)

@@ -298,6 +298,19 @@ def test_a_renewed_certificate(secure, certificates, tmp_path):
     assert relais.status()['reloads_rejected'] == 2
 
 
+def test_two_doors_at_port_0_keep_their_locks(gateway, provider, certificates):
+    """The same address in the configuration, told apart by its order there."""
+    certificate, key = certificates.make()
+    listen = ['127.0.0.1:0', {'address': '127.0.0.1:0', 'tls': {'certificate': certificate, 'key': key}}]
+    relais = gateway(config([provider(good())], server={'listen': listen}))
+    for _ in range(2):
+        with harness.Client(*relais.address('data', 0)) as client:
+            assert client.get('/health').status == 200
+        with harness.Client(*relais.address('data', 1), tls=certificates.client_context()) as client:
+            assert client.get('/health').status == 200
+        reload(relais)
+
+
 def test_fifty_reloads_under_load(secure, certificates):
     relais = secure(workers=2)
     stopping, wrong, answered = threading.Event(), [], []
