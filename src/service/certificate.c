@@ -115,8 +115,9 @@ static enum rl_err serve_with(rl_str certificate, rl_str key, struct rl_tls_serv
 {
 	const struct rl_tls_identity identity = {certificate, key};
 	struct rl_tls_complaint complaint;
-	enum rl_err err = rl_tls_server_new(&(struct rl_tls_server_spec){.identities = &identity, .n_identities = 1},
-					    out, &complaint);
+	enum rl_err err =
+		rl_tls_server_new(&(struct rl_tls_server_spec){.identities = &identity, .n_identities = 1, .h2 = true},
+				  out, &complaint);
 
 	if (err)
 		*why = complaint.why;
