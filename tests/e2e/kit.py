@@ -11,7 +11,7 @@ import harness
 from harness import chat_answer, chunked, http_answer, sse_events, STREAM_HEAD
 
 # Sanitizers keep what was freed for a while: limits of memory are wider with them.
-MEMORY = 1 if harness.SLOW == 1 else 16
+MEMORY = 1 if harness.SLOW == 1 else 32
 
 
 def config(providers, strategy='priority', server=None, model=None, **options):

@@ -166,7 +166,7 @@ test('unknown model, unknown route', async () => {
 	await assert.rejects(client.chat.completions.create({ model: 'nobody', messages: HELLO }),
 		(e) => e instanceof openai.NotFoundError && e.code === 'model_not_found');
 	await assert.rejects(client.models.retrieve('nobody/nothing'), openai.NotFoundError);
-	await assert.rejects(client.moderations.create({ input: 'x' }),
+	await assert.rejects(client.get('/nothing/here'),
 		(e) => e instanceof openai.NotFoundError && e.code === 'unknown_url');
 });
 
