@@ -76,11 +76,12 @@ struct rl_cfg_server {
 	size_t n_trusted_proxies;
 	rl_str *cors_origins; /* server.cors.origins: exact, or "*" alone */
 	size_t n_cors_origins;
-	uint64_t hsts_ms;       /* Strict-Transport-Security on TLS listeners; 0 = not said */
-	uint64_t keepalive_ms;  /* idle between requests of a client, 120 s */
-	uint64_t header_ms;     /* to receive a request's head, 10 s */
-	uint64_t body_idle_ms;  /* gap while a body arrives, 30 s */
-	uint64_t write_idle_ms; /* a client that takes nothing, 60 s */
+	uint64_t hsts_ms;        /* Strict-Transport-Security on TLS listeners; 0 = not said */
+	uint64_t keepalive_ms;   /* idle between requests of a client, 120 s */
+	uint64_t header_ms;      /* to receive a request's head, 10 s */
+	uint64_t body_idle_ms;   /* gap while a body arrives, 30 s */
+	uint64_t write_idle_ms;  /* a client that takes nothing, 60 s */
+	uint64_t tunnel_idle_ms; /* a WebSocket on which neither side says anything, 5 min */
 	uint64_t max_header_bytes;
 	struct rl_cfg_rate rate_inference, rate_auth; /* server.rate_limit.{inference,auth} */
 	struct rl_cfg_http2 http2;

@@ -255,7 +255,17 @@ void rl_run_on_conn(struct rl_run *run, struct rl_conn *conn)
 
 void rl_run_on_sent_some(struct rl_run *run)
 {
-	set_timer(run, run->times.send_ms);
+	if (!run->tunnel)
+		set_timer(run, run->times.send_ms);
+}
+
+void rl_run_on_tunnel(struct rl_run *run)
+{
+	assert(run->upgrade && !run->tunnel && run->phase == RL_PHASE_ANSWER);
+	run->tunnel = true;
+	run->times.idle_ms = 0; /* only the owner sees both directions */
+	rl_timer_stop(&run->timer);
+	rl_run_on_drained(run);
 }
 
 void rl_run_on_sent(struct rl_run *run)
@@ -401,6 +411,7 @@ static void set_up(struct rl_run *run, const struct rl_call_spec *spec, const st
 	run->drain.run = on_drain;
 	run->streamed = spec->streamed;
 	run->chunked = spec->streamed && spec->content_length < 0;
+	run->upgrade = spec->upgrade;
 	if (spec->streamed)
 		rl_buf_init(&run->rest, MAX_REST_BYTES);
 	rl_timer_init(&run->timer, on_timer);
@@ -441,6 +452,7 @@ enum rl_err rl_call_start(struct rl_pool *pool, const struct rl_call_spec *spec,
 
 	assert(ops->on_head && ops->on_body && ops->on_end && ops->on_fail);
 	assert(!spec->streamed || (ops->on_drain && !spec->replayable && !spec->n_body));
+	assert(!spec->upgrade || (spec->streamed && !spec->content_length && !spec->origin->http2));
 	if (!run)
 		return RL_ERR_NOMEM;
 	set_up(run, spec, ops, owner);
@@ -449,7 +461,7 @@ enum rl_err rl_call_start(struct rl_pool *pool, const struct rl_call_spec *spec,
 	run->call.start_us = rl_clock_us();
 	enum rl_err err = rl_run_prepare(run, spec);
 
-	struct rl_conn *conn = err == RL_OK ? rl_place_take(place) : NULL;
+	struct rl_conn *conn = err == RL_OK && !spec->upgrade ? rl_place_take(place) : NULL;
 
 	if (err != RL_OK)
 		rl_run_fail_later(run, err, "request head");
@@ -465,7 +477,7 @@ void rl_call_write(struct rl_call *call, rl_str piece, bool last)
 {
 	struct rl_run *run = of(call);
 
-	assert(!rl_run_over(run) && run->asked && !run->ended && !run->rest.n);
+	assert(!rl_run_over(run) && run->asked && !run->ended && !run->rest.n && !(last && run->upgrade));
 	run->ended = last;
 	if (run->conn) /* otherwise it has failed, and the owner will hear of it */
 		run->conn->codec->write(run->conn, run, piece, last);

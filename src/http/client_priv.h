@@ -103,6 +103,8 @@ struct rl_run {
 	bool chunked;        /* and its length is not known */
 	bool asked;          /* on_drain has come: what follows cannot be had twice */
 	bool ended;          /* the last piece of it was given */
+	bool upgrade;        /* asks for a WebSocket */
+	bool tunnel;         /* and has got it: bytes go both ways until one side closes */
 	bool inflating;      /* decoded text may still wait in `inflate` */
 	bool delivered;      /* something was handed to the owner since the last on_read_end */
 	enum rl_err failure; /* to be reported by `later` */
@@ -126,6 +128,8 @@ static inline bool rl_run_over(const struct rl_run *run)
 void rl_run_on_answer(struct rl_run *run); /* the first byte of it */
 void rl_run_on_head(struct rl_run *run, struct rl_response_head *head, bool bodiless);
 void rl_run_on_body(struct rl_run *run, rl_str piece);
+/* The head was a 101 that was asked for, and the owner has been told: he may write. */
+void rl_run_on_tunnel(struct rl_run *run);
 /* The answer is whole and correct; the connection is no longer the call's. */
 void rl_run_on_arrived(struct rl_run *run);
 /* All bytes of one read have been delivered. */

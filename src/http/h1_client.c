@@ -218,8 +218,10 @@ static const char *check_start(const struct h1_conn *h)
 		return "HTTP version";
 	if (parser->status_code < 100 || parser->status_code > 599)
 		return "status out of range";
-	if (parser->status_code == 101)
+	if (parser->status_code == 101 && !h->conn.run->upgrade)
 		return "switching protocols was not asked for";
+	if (parser->status_code == 101 && !h->conn.run->all_sent)
+		return "switching protocols before the request was sent";
 	if (parser->status_code < 200 && h->interims >= INTERIM_MAX)
 		return "too many interim answers";
 	return NULL;
@@ -257,13 +259,39 @@ static void final_head(struct h1_conn *h, struct rl_run *run)
 		h->keep_alive = false;
 		rl_transport_want(h->conn.transport, true, false);
 		rl_buf_reset(&run->rest);
-		if (run->streamed && !run->ended)
+		if (run->streamed && !run->ended && !run->upgrade)
 			rl_run_on_drained(run);
 	}
 	if (bodiless && run->method != RL_METHOD_HEAD) /* of HEAD it is what GET would have */
 		h->head.content_length = 0;
 	h->head.status = status;
 	rl_run_on_head(run, &h->head, bodiless || (h->state == H1_LENGTH && !h->left));
+}
+
+/* Whether a 101 says what was asked for, and nothing of a body, which it cannot have (RFC 9110 §15.2, §8.6). */
+static const char *check_switch(const struct h1_conn *h)
+{
+	if (!rl_str_ieq(rl_headers_value(&h->head.headers, RL_H_UPGRADE), RL_STR("websocket")) ||
+	    !(h->parser.flags & F_CONNECTION_UPGRADE))
+		return "switching to a protocol that was not asked for";
+	return h->n_length || h->n_coding ? "a body announced with 101" : NULL;
+}
+
+/* From here on all bytes are the tunnel's, and the connection serves nobody else. */
+static void open_tunnel(struct h1_conn *h, struct rl_run *run)
+{
+	const char *wrong = check_switch(h);
+
+	if (wrong) {
+		rl_run_fail(run, RL_ERR_PROTOCOL, wrong);
+		return;
+	}
+	h->state = H1_TO_CLOSE;
+	h->keep_alive = false;
+	h->head.status = 101;
+	rl_run_on_head(run, &h->head, true);
+	if (h->conn.run == run)
+		rl_run_on_tunnel(run);
 }
 
 #ifdef RL_FUZZING
@@ -373,6 +401,8 @@ static void parse_head(struct h1_conn *h, rl_str text)
 
 	if (wrong) {
 		rl_run_fail(run, RL_ERR_PROTOCOL, wrong);
+	} else if (h->parser.status_code == 101) {
+		open_tunnel(h, run);
 	} else if (h->parser.status_code < 200) {
 		h->interims++;
 		rl_arena_reset(&run->arena);
@@ -655,7 +685,7 @@ static void read_more(struct h1_conn *h)
 	enum rl_err err;
 
 	if (run->paused && run->phase == RL_PHASE_ANSWER) {
-		rl_transport_want(h->conn.transport, false, false);
+		rl_transport_want(h->conn.transport, false, run->tunnel && run->rest.n > 0);
 		return;
 	}
 	if (h->kept.n || run->inflating)
@@ -677,7 +707,7 @@ static void read_more(struct h1_conn *h)
 			}
 		}
 	}
-	if (err == RL_OK && h->write_failed && !run->answering)
+	if (err == RL_OK && h->write_failed && (!run->answering || run->tunnel))
 		err = h->write_failed;
 	if (err != RL_OK && run->paused)
 		h->late = err;
@@ -706,7 +736,7 @@ static void h1_resume(struct rl_conn *conn, struct rl_run *run)
 		return;
 	}
 	if (!run->paused)
-		rl_transport_want(conn->transport, true, false);
+		rl_transport_want(conn->transport, true, run->tunnel && run->rest.n > 0);
 	rl_run_on_read_end(run);
 }
 
@@ -770,6 +800,8 @@ enum rl_err rl_run_prepare(struct rl_run *run, const struct rl_call_spec *spec)
 #endif
 		add_header(out, name, header->value);
 	}
+	if (run->upgrade)
+		RL_BUF_LIT(out, "connection: Upgrade\r\nupgrade: websocket\r\n");
 	RL_BUF_LIT(out, "\r\n");
 	return rl_buf_ok(out) ? RL_OK : RL_ERR_LIMIT;
 }
@@ -863,7 +895,7 @@ static void write_more(struct h1_conn *h)
 		}
 	}
 	rl_transport_want(h->conn.transport, true, false);
-	if (!run->streamed || run->ended)
+	if (!run->streamed || run->ended || (run->upgrade && !run->tunnel))
 		rl_run_on_sent(run);
 	else if (any)
 		rl_run_on_drained(run);
@@ -961,7 +993,7 @@ static void h1_event(struct rl_conn *conn, unsigned events)
 		ended(h, rl_transport_reason(conn->transport));
 		return;
 	}
-	if ((events & RL_EV_WRITE) && !run->all_sent && !h->no_more)
+	if ((events & RL_EV_WRITE) && (!run->all_sent || run->tunnel) && !h->no_more)
 		write_more(h);
 	if (events & (RL_EV_READ | RL_EV_HANGUP))
 		read_more(h);
@@ -977,8 +1009,8 @@ static void on_again(struct rl_task *task)
 
 static void h1_leave(struct rl_conn *conn, struct rl_run *run)
 {
-	(void)run;
-	rl_conn_close(conn, true);
+	/* A reset would take what the other side of a tunnel has not read yet. */
+	rl_conn_close(conn, !run->tunnel);
 }
 
 static enum rl_err h1_init(struct rl_conn *conn)

@@ -256,6 +256,37 @@ static bool read_chunked_body(struct rl_conn *conn, rl_str *in)
 	}
 }
 
+/*
+ * What came before the tunnel is not its: a proxy in between, which has not seen our 101, has taken it for a request. So
+ * the kernel is asked too.
+ */
+static bool h1_upgrade(struct rl_xchg *x)
+{
+	struct rl_conn *conn = x->conn;
+	enum rl_err err = RL_OK;
+	char early;
+
+	assert(conn->h1.phase == RL_H1_ANSWER);
+	if (rl_conn_held(conn) || rl_transport_read(conn->transport, &early, 1, &err)) {
+		conn->h1.keep_alive = false;
+		return false;
+	}
+	conn->h1.phase = RL_H1_TUNNEL;
+	return true;
+}
+
+static bool read_tunnel(struct rl_conn *conn, rl_str *in)
+{
+	rl_str piece = rl_str_sub(*in, 0, RL_LOOP_SCRATCH_BYTES);
+
+	if (!piece.n || !conn->x)
+		return false;
+	*in = rl_str_sub(*in, piece.n, SIZE_MAX);
+	conn->x->pub.bytes_in += piece.n;
+	conn->server->ops->on_body(&conn->x->pub, piece);
+	return true;
+}
+
 static bool step(struct rl_conn *conn, rl_str *in)
 {
 	switch (conn->h1.phase) {
@@ -263,10 +294,13 @@ static bool step(struct rl_conn *conn, rl_str *in)
 		return read_head(conn, in);
 	case RL_H1_LENGTH:
 	case RL_H1_CHUNKED:
+	case RL_H1_TUNNEL:
 		if (conn->x && (conn->x->paused || conn->gone != RL_OK)) {
 			conn->blocked = true;
 			return false;
 		}
+		if (conn->h1.phase == RL_H1_TUNNEL)
+			return read_tunnel(conn, in);
 		return conn->h1.phase == RL_H1_LENGTH ? read_length_body(conn, in) : read_chunked_body(conn, in);
 	case RL_H1_ANSWER:
 		conn->blocked = true;
@@ -351,6 +385,11 @@ static void decide_framing(struct rl_xchg *x, const struct rl_response_head *hea
 	struct rl_h1 *h1 = &x->conn->h1;
 	bool no_body = head->status == 204 || head->status == 304;
 
+	if (x->tunnel) {
+		x->left = -1;
+		x->close = true;
+		return;
+	}
 	x->bodiless = no_body || x->pub.head.method == RL_METHOD_HEAD;
 	x->left = no_body ? 0 : head->content_length;
 	x->chunked = x->left < 0 && !h1->http10;
@@ -365,7 +404,7 @@ static void h1_write_head(struct rl_xchg *x, const struct rl_response_head *head
 	size_t most = HEAD_FIXED_BYTES + server->always_text.n + server->hsts_text.n;
 	char *begin_at, *at;
 
-	assert(head->status >= 200 && head->status <= 999);
+	assert((head->status >= 200 && head->status <= 999) || (head->status == 101 && x->tunnel));
 	decide_framing(x, head);
 	for (uint32_t i = 0; i < head->headers.n; i++)
 		most += name_of(&head->headers.v[i]).n + head->headers.v[i].value.n + 4;
@@ -399,7 +438,9 @@ static void h1_write_head(struct rl_xchg *x, const struct rl_response_head *head
 		at = put_u64(at, (uint64_t)x->left);
 		at = put(at, RL_STR("\r\n"));
 	}
-	if (x->close)
+	if (x->tunnel)
+		at = put(at, RL_STR("Connection: Upgrade\r\nUpgrade: websocket\r\n"));
+	else if (x->close)
 		at = put(at, RL_STR("Connection: close\r\n"));
 	else if (x->conn->h1.http10)
 		at = put(at, RL_STR("Connection: keep-alive\r\n"));
@@ -568,6 +609,7 @@ const struct rl_server_codec rl_h1_server_codec = {
 	.write_body = h1_write_body,
 	.write_continue = h1_write_continue,
 	.write_raw = h1_write_raw,
+	.upgrade = h1_upgrade,
 	.resume = h1_resume,
 	.end = h1_end,
 	.abort = h1_abort,

@@ -307,6 +307,41 @@ void rl_exchange_start(struct rl_exchange *pub, const struct rl_response_head *h
 		x->conn->codec->write_head(x, head);
 }
 
+static bool has_token(rl_str list, rl_str wanted)
+{
+	while (list.p)
+		if (rl_str_ieq(rl_str_trim(rl_str_cut(&list, ',')), wanted))
+			return true;
+	return false;
+}
+
+bool rl_exchange_asks_upgrade(const struct rl_exchange *pub)
+{
+	const struct rl_request_head *head = &pub->head;
+
+	return pub->version == RL_HTTP_1_1 && head->method == RL_METHOD_GET && !head->content_length &&
+	       has_token(rl_headers_value(&head->headers, RL_H_UPGRADE), RL_STR("websocket")) &&
+	       has_token(rl_headers_value(&head->headers, RL_H_CONNECTION), RL_STR("upgrade"));
+}
+
+bool rl_exchange_upgrade(struct rl_exchange *pub, const struct rl_response_head *head)
+{
+	struct rl_xchg *x = xchg_of(pub);
+
+	assert(!x->started && !x->raw && x->body_done && head->status == 101 && x->conn->codec->upgrade);
+	if (!writable(x)) { /* its owner is about to be told */
+		x->started = x->tunnel = true;
+		return true;
+	}
+	if (!x->conn->codec->upgrade(x))
+		return false;
+	x->started = x->tunnel = true;
+	x->conn->codec->write_head(x, head);
+	rl_exchange_flush(pub);
+	rl_conn_wake(x->conn);
+	return true;
+}
+
 void rl_exchange_land(struct rl_exchange *pub, char *into)
 {
 	xchg_of(pub)->land = into;

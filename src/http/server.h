@@ -151,6 +151,16 @@ void rl_exchange_end(struct rl_exchange *x);
 #define RL_ABORT_FLUSH_MS 1000u
 void rl_exchange_abort(struct rl_exchange *x, bool reset);
 /*
+ * In place of rl_exchange_start: 101 with these fields, which opens a WebSocket's tunnel. From then on what the client
+ * sends is on_body's, until on_gone (EOF: it has closed), and rl_exchange_write sends bytes as they are; pausing,
+ * rl_exchange_full and the ends are as ever. Only for a request that rl_exchange_asks_upgrade is true of, after
+ * on_body_end. False: nothing was sent, because the client has not waited for the answer. What it sent is neither the
+ * tunnel's nor another request: the owner answers as usual, and the connection closes after that.
+ */
+bool rl_exchange_upgrade(struct rl_exchange *x, const struct rl_response_head *head) RL_MUST_CHECK;
+/* The request asks for a WebSocket, and its connection could become one (GET in HTTP/1.1, without a body). */
+bool rl_exchange_asks_upgrade(const struct rl_exchange *x);
+/*
  * For the simulator only: bytes as they are, in place of a framed answer, so that every fault of a provider can be
  * made. After the first call only raw writes and rl_exchange_abort are allowed. HTTP/2 has no such bytes: the stream is
  * reset (INTERNAL_ERROR) in their place.

@@ -51,6 +51,8 @@ struct rl_server_codec {
 	void (*write_continue)(struct rl_xchg *x);
 	/* Bytes as they are, in place of an answer (HTTP/2 cannot: the stream is reset). */
 	void (*write_raw)(struct rl_xchg *x, rl_str bytes);
+	/* The input becomes a tunnel's; false: some of it has come already. NULL: there are no tunnels. */
+	bool (*upgrade)(struct rl_xchg *x);
 	/* The owner takes the body again. */
 	void (*resume)(struct rl_xchg *x);
 	/* The answer is complete (x still stands): on to the next request, or close. */
@@ -88,6 +90,7 @@ struct rl_xchg {
 	bool started;                /* the answer has a head */
 	bool sent;                   /* a byte of the answer is out (or queued) */
 	bool raw;
+	bool tunnel;   /* 101 was sent: bytes as they are, both ways */
 	bool bodiless; /* HEAD, 204, 304 */
 	bool chunked;
 	bool close; /* the connection ends with this answer */
@@ -100,7 +103,7 @@ struct rl_xchg {
 	bool forgets;      /* the arena goes as soon as `held` is out */
 };
 
-enum h1_phase { RL_H1_HEAD, RL_H1_LENGTH, RL_H1_CHUNKED, RL_H1_ANSWER };
+enum h1_phase { RL_H1_HEAD, RL_H1_LENGTH, RL_H1_CHUNKED, RL_H1_ANSWER, RL_H1_TUNNEL };
 
 struct rl_h1 {
 	enum h1_phase phase;

@@ -30,6 +30,21 @@ static bool passes_with_bytes(const struct rl_header *h)
 	return false;
 }
 
+/* And those of a 101. */
+static const rl_str passing_tunnel[] = {
+	RL_STR_INIT("sec-websocket-accept"),
+	RL_STR_INIT("sec-websocket-extensions"),
+	RL_STR_INIT("sec-websocket-protocol"),
+};
+
+static bool passes_with_tunnel(const struct rl_header *h)
+{
+	for (size_t i = 0; i < sizeof passing_tunnel / sizeof passing_tunnel[0]; i++)
+		if (h->field == RL_H_OTHER && rl_str_ieq(h->name, passing_tunnel[i]))
+			return true;
+	return false;
+}
+
 static bool passes(const struct rl_header *h)
 {
 	switch (h->field) {
@@ -98,7 +113,8 @@ enum rl_err rl_answer_keep(struct rl_request *rq, struct rl_attempt *attempt, co
 
 		if (h->field == RL_H_X_REQUEST_ID && h->value.n <= UPSTREAM_ID_MAX) {
 			attempt->upstream_request_id = h->value;
-		} else if (passes(h) || (bytes && passes_with_bytes(h))) {
+		} else if (passes(h) || (bytes && passes_with_bytes(h)) ||
+			   (head->status == 101 && passes_with_tunnel(h))) {
 			v[kept->n++] = *h;
 			text += h->value.n + (h->field ? 0 : h->name.n);
 		}
@@ -142,7 +158,7 @@ enum rl_err rl_answer_common(struct rl_request *rq, struct rl_headers *headers)
 
 	if (!err && rq->cors)
 		err = rl_cors_fields(rq->cors_origin, headers, &rq->arena);
-	if (err || !rq->route || (rq->route->kind != RL_ROUTE_INFERENCE && rq->route->kind != RL_ROUTE_PASS))
+	if (err || !rq->route || !rl_route_goes_on(rq->route))
 		return err;
 	if (served && (rq->committed || rq->pass_error)) {
 		err = add(rq, headers, RL_STR("x-relais-provider"), served->candidate->target->provider->name);

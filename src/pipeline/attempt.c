@@ -5,7 +5,7 @@
  * content of a stream; otherwise the whole answer, checked, or RL_HOLD_BYTES_MAX
  * of it. Until then any failure leads to the next target, at once.
  */
-#include "pipeline/request.h"
+#include "pipeline/tunnel.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -54,6 +54,16 @@ static rl_str acceptable(const struct rl_request *rq)
 	return asked.n ? asked : RL_STR("*/*");
 }
 
+static void put_websocket(struct rl_request *rq, struct outgoing *out)
+{
+	static const rl_str as_they_are[] = {RL_STR_INIT("sec-websocket-key"), RL_STR_INIT("sec-websocket-version"),
+					     RL_STR_INIT("sec-websocket-extensions")};
+
+	for (size_t i = 0; i < sizeof as_they_are / sizeof as_they_are[0]; i++)
+		put(out, RL_H_OTHER, as_they_are[i], rl_pass_asked(rq, as_they_are[i]));
+	put(out, RL_H_OTHER, RL_STR("sec-websocket-protocol"), rl_tunnel_protocols(rq));
+}
+
 /* An allow-list: nothing of the client's head goes on but what stands here. */
 static void make_headers(struct rl_request *rq, const struct rl_target *target, const struct rl_provider_key *key,
 			 struct outgoing *out)
@@ -72,6 +82,8 @@ static void make_headers(struct rl_request *rq, const struct rl_target *target, 
 		put(out, RL_H_OTHER, RL_STR("range"), rl_pass_asked(rq, RL_STR("range")));
 		put(out, RL_H_OTHER, RL_STR("if-range"), rl_pass_asked(rq, RL_STR("if-range")));
 	}
+	if (rq->route->kind == RL_ROUTE_TUNNEL)
+		put_websocket(rq, out);
 	put_known(out, RL_H_X_REQUEST_ID, rq->id);
 	put(out, RL_H_OTHER, RL_STR("traceparent"), rq->traceparent);
 	put(out, RL_H_OTHER, RL_STR("tracestate"), rq->tracestate);
@@ -99,7 +111,7 @@ static enum rl_err make_body(struct rl_request *rq, const struct rl_target *targ
 	};
 	rl_str made[RL_BODY_PARTS_MAX] __attribute__((uninitialized));
 
-	if (rq->route->kind == RL_ROUTE_PASS || rq->upload) { /* as it came, if there is one */
+	if (rq->route->kind != RL_ROUTE_INFERENCE || rq->upload) { /* as it came, if there is one */
 		*parts = &rq->body;
 		*n = rq->body.n > 0;
 		return RL_OK;
@@ -113,6 +125,16 @@ static enum rl_err make_body(struct rl_request *rq, const struct rl_target *targ
 		return RL_ERR_NOMEM;
 	memcpy(*parts, made, *n * sizeof **parts);
 	return RL_OK;
+}
+
+static bool make_path(struct rl_request *rq, const struct rl_target *target, rl_str *path)
+{
+	rl_str query = rq->x->head.query;
+
+	if (query.n && rq->route->kind == RL_ROUTE_TUNNEL && !(query = rl_tunnel_query(rq, target)).p)
+		return false;
+	*path = rl_pass_path(rq, target->provider, query);
+	return path->p != NULL;
 }
 
 static enum rl_err start_call(struct rl_request *rq, struct rl_attempt *a)
@@ -135,10 +157,14 @@ static enum rl_err start_call(struct rl_request *rq, struct rl_attempt *a)
 			},
 		.max_head_bytes = 65536,
 		.replayable = rq->route->kind == RL_ROUTE_INFERENCE && !rq->envelope.stateful,
+		.streamed = rq->route->kind == RL_ROUTE_TUNNEL,
+		.upgrade = rq->route->kind == RL_ROUTE_TUNNEL,
 	};
 	rl_str *parts;
 
-	if (rq->route->kind == RL_ROUTE_PASS && !(spec.path = rl_pass_path(rq, p)).p)
+	if (spec.upgrade && p->settings->http2)
+		return RL_ERR_UNSUPPORTED;
+	if (rq->route->kind != RL_ROUTE_INFERENCE && !make_path(rq, target, &spec.path))
 		return RL_ERR_NOMEM;
 	if (p->n_keys && !key)
 		return RL_ERR_NOT_FOUND;
@@ -352,6 +378,17 @@ static void shorten_timer(struct rl_request *rq)
 		rl_timer_start(rq->worker->loop, &rq->timer, ERROR_BODY_MS);
 }
 
+/* The call could not even be started. */
+static void settle_unsent(struct rl_attempt *a, enum rl_err err)
+{
+	if (err == RL_ERR_NOT_FOUND)
+		rl_attempt_settle(a, RL_FAULT_AUTH, RL_STR("no key of this provider serves the model"));
+	else if (err == RL_ERR_UNSUPPORTED) /* says nothing of the provider's health */
+		rl_attempt_settle(a, RL_FAULT_CANCELLED, RL_STR("a WebSocket needs HTTP/1.1, and it is set to http2"));
+	else
+		rl_attempt_settle(a, RL_FAULT_INTERNAL, RL_STR("out of memory"));
+}
+
 enum rl_move attempt_run(struct rl_request *rq)
 {
 	while (rq->next_candidate < rq->plan.n && rq->n_attempts < RL_ATTEMPTS_MAX) {
@@ -371,9 +408,7 @@ enum rl_move attempt_run(struct rl_request *rq)
 
 		if (!err)
 			return RL_MOVE_WAIT;
-		rl_attempt_settle(a, err == RL_ERR_NOT_FOUND ? RL_FAULT_AUTH : RL_FAULT_INTERNAL,
-				  err == RL_ERR_NOT_FOUND ? RL_STR("no key of this provider serves the model")
-							  : RL_STR("out of memory"));
+		settle_unsent(a, err);
 	}
 	return give_up(rq);
 }
@@ -441,6 +476,10 @@ static enum rl_move wake_head(struct rl_request *rq, struct rl_attempt *a, const
 	a->retry_after_s = retry_after(&head->headers);
 	if (rl_answer_keep(rq, a, head))
 		return next_target(rq, a, RL_FAULT_INVALID_RESPONSE, RL_STR("its header is too large"));
+	if (head->status == 101) { /* comes only where it was asked for */
+		a->reading = RL_READING_BYTES;
+		return rl_attempt_commit(rq);
+	}
 	if (head->status < 200 || head->status > 299) {
 		a->reading = RL_READING_ERROR;
 		shorten_timer(rq);

@@ -3,7 +3,7 @@
  * AUTH: everything that the head alone decides, before a byte of the body is
  * read: route, method, loop, caller, media type, declared size.
  */
-#include "pipeline/request.h"
+#include "pipeline/tunnel.h"
 
 #include "base/random.h"
 #include "policy/cors.h"
@@ -124,6 +124,9 @@ static enum rl_move check_caller(struct rl_request *rq)
 		return move;
 	rl_str key = presented_key(&head->headers);
 
+	if (!key.n && rq->route->kind == RL_ROUTE_TUNNEL)
+		key = rl_tunnel_key(&head->headers);
+
 	rq->client = rl_callers_find(callers, key);
 	if (!rq->client) {
 		move = rl_limit_guessed(rq);
@@ -154,7 +157,7 @@ static enum rl_move check_body_head(struct rl_request *rq)
 
 	if (rq->route->form)
 		max = rq->hold->snapshot->config->server.max_upload_bytes;
-	if (rq->route->kind == RL_ROUTE_PASS && !rq->route->form && head->content_length == 0)
+	if (rq->route->kind != RL_ROUTE_INFERENCE && !rq->route->form && head->content_length == 0)
 		return RL_MOVE_NEXT; /* no body, no media type */
 	if (rq->route->form && !media_is(type, RL_STR("multipart/form-data")))
 		return rl_request_fail(rq, RL_FAULT_BAD_REQUEST, 415, "unsupported_media_type", NULL,
@@ -238,6 +241,8 @@ enum rl_move auth_run(struct rl_request *rq)
 		return move;
 	if (rq->route->kind == RL_ROUTE_PASS)
 		move = rl_pass_check(rq);
+	else if (rq->route->kind == RL_ROUTE_TUNNEL)
+		move = rl_tunnel_check(rq);
 	else if (rq->route->kind != RL_ROUTE_INFERENCE)
 		return RL_MOVE_NEXT;
 	if (move != RL_MOVE_NEXT)

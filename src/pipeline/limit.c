@@ -70,9 +70,7 @@ enum rl_move limit_run(struct rl_request *rq)
 
 	if (move != RL_MOVE_NEXT)
 		return move;
-	return rq->route->kind == RL_ROUTE_INFERENCE || rq->route->kind == RL_ROUTE_PASS
-		       ? RL_MOVE_NEXT
-		       : rl_request_jump(rq, RL_STEP_PLAN);
+	return rl_route_goes_on(rq->route) ? RL_MOVE_NEXT : rl_request_jump(rq, RL_STEP_PLAN);
 }
 
 enum rl_move limit_wake(struct rl_request *rq, const struct rl_wake_in *in)

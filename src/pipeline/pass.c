@@ -81,20 +81,19 @@ enum rl_move rl_pass_resolve(struct rl_request *rq)
 		       : RL_MOVE_NEXT;
 }
 
-rl_str rl_pass_path(struct rl_request *rq, const struct rl_provider *provider)
+rl_str rl_pass_path(struct rl_request *rq, const struct rl_provider *provider, rl_str query)
 {
-	const struct rl_request_head *head = &rq->x->head;
-	rl_str rest = rl_str_sub(head->path, sizeof BEFORE_REST - 1, SIZE_MAX);
+	rl_str rest = rl_str_sub(rq->x->head.path, sizeof BEFORE_REST - 1, SIZE_MAX);
 	rl_str base = provider->paths[RL_OP_PASS];
-	char *path = rl_arena_alloc(&rq->arena, base.n + rest.n + 1 + head->query.n);
+	char *path = rl_arena_alloc(&rq->arena, base.n + rest.n + 1 + query.n);
 
 	if (!path)
 		return rl_str_make(NULL, 0);
 	memcpy(path, base.p, base.n);
 	memcpy(path + base.n, rest.p, rest.n);
-	if (!head->query.n)
+	if (!query.n)
 		return rl_str_make(path, base.n + rest.n);
 	path[base.n + rest.n] = '?';
-	memcpy(path + base.n + rest.n + 1, head->query.p, head->query.n);
-	return rl_str_make(path, base.n + rest.n + 1 + head->query.n);
+	memcpy(path + base.n + rest.n + 1, query.p, query.n);
+	return rl_str_make(path, base.n + rest.n + 1 + query.n);
 }

@@ -161,7 +161,7 @@ static enum rl_move resolve(struct rl_request *rq)
 
 enum rl_move plan_run(struct rl_request *rq)
 {
-	if (rq->route->kind != RL_ROUTE_INFERENCE && rq->route->kind != RL_ROUTE_PASS)
+	if (!rl_route_goes_on(rq->route))
 		return list_models(rq);
 	enum rl_move move = rq->envelope.model.n ? resolve(rq) : rl_pass_resolve(rq);
 

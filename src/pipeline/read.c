@@ -258,7 +258,7 @@ static enum rl_move take_end(struct rl_request *rq)
 	rq->inflate = NULL;
 	rq->bytes_in = rq->x->bytes_in;
 	rq->body_end_us = rl_clock_us();
-	if (!rq->body.n && rq->route->kind == RL_ROUTE_PASS)
+	if (!rq->body.n && rq->route->kind != RL_ROUTE_INFERENCE)
 		return RL_MOVE_NEXT;
 	if (!rq->body.n)
 		return rl_request_fail(rq, RL_FAULT_BAD_REQUEST, 400, "missing_body", NULL,

@@ -6,7 +6,7 @@
  * ends with an error event in the client's dialect and an abnormal end of the
  * connection, never with a false terminator.
  */
-#include "pipeline/request.h"
+#include "pipeline/tunnel.h"
 
 #include <assert.h>
 
@@ -312,6 +312,8 @@ enum rl_move relay_run(struct rl_request *rq)
 
 	if (rq->whole)
 		return relay_whole(rq);
+	if (a->status == 101)
+		return rl_tunnel_open(rq);
 	if (rl_answer_head(rq, &head))
 		return rl_request_fail(rq, RL_FAULT_INTERNAL, 503, "out_of_memory", NULL,
 				       "The gateway is out of memory.");
@@ -339,6 +341,8 @@ static enum rl_move wake_piece(struct rl_request *rq, rl_str piece)
 		rl_sse_feed(&rq->sse, piece);
 		return relay_events(rq);
 	}
+	if (rq->tunnelled)
+		rl_tunnel_moved(rq);
 	pass_on(rq, piece);
 	return RL_MOVE_WAIT;
 }
@@ -399,15 +403,23 @@ enum rl_move relay_wake(struct rl_request *rq, const struct rl_wake_in *in)
 			rl_call_resume(rq->attempt->call);
 		rq->paused = false;
 		return RL_MOVE_WAIT;
-	case RL_WAKE_TIMER: /* the terminator came and then nothing: the answer is complete all the same */
+	case RL_WAKE_TIMER:
+		if (rq->tunnelled)
+			return rl_tunnel_wake(rq, in);
+		/* the terminator came and then nothing: the answer is complete all the same */
 		return complete(rq);
 	case RL_WAKE_GONE:
-		return rl_request_left(rq);
-	case RL_WAKE_ROOM: /* an answer that came before the form was whole: nobody needs the rest */
+		return rq->tunnelled ? rl_tunnel_wake(rq, in) : rl_request_left(rq);
+	case RL_WAKE_ROOM:
+		if (rq->tunnelled)
+			return rl_tunnel_wake(rq, in);
+		/* an answer that came before the form was whole: nobody needs the rest */
 		rl_exchange_resume(rq->x);
 		return RL_MOVE_WAIT;
 	case RL_WAKE_BODY:
 	case RL_WAKE_BODY_END:
+		if (rq->tunnelled)
+			return rl_tunnel_wake(rq, in);
 		if (rq->upload)
 			return RL_MOVE_WAIT;
 		break;

@@ -113,6 +113,7 @@ struct rl_own_answer {
 };
 
 struct rl_upload;
+struct rl_tunnel;
 
 struct rl_snapshot_hold {
 	struct rl_snapshot *snapshot;
@@ -168,10 +169,12 @@ struct rl_request {
 	struct rl_sse sse;
 	bool sse_used;
 	struct rl_json_form form; /* of the content events of this stream */
+	struct rl_tunnel *tunnel; /* of a request for a WebSocket; else NULL */
 
 	/* RELAY */
 	bool committed, whole, content_seen, finish_seen, done_seen, paused;
-	char *tail; /* the end of a long answer, where its usage stands: RL_TAIL_BYTES of the arena */
+	bool tunnelled; /* bytes pass both ways behind a 101 */
+	char *tail;     /* the end of a long answer, where its usage stands: RL_TAIL_BYTES of the arena */
 	size_t tail_n;
 	bool tail_wanted; /* of an answer that is not looked at otherwise: it may tell its usage */
 	struct rl_nesting {
@@ -255,8 +258,8 @@ rl_str rl_pass_asked(const struct rl_request *rq, rl_str name);
 enum rl_move rl_pass_check(struct rl_request *rq);
 /* Sets rq->model for a request that names none: the one provider that it is for. */
 enum rl_move rl_pass_resolve(struct rl_request *rq);
-/* The path at the provider, query included, in the request's arena; p == NULL without memory. */
-rl_str rl_pass_path(struct rl_request *rq, const struct rl_provider *provider);
+/* The path at the provider with this query, in the request's arena; p == NULL without memory. */
+rl_str rl_pass_path(struct rl_request *rq, const struct rl_provider *provider, rl_str query);
 
 /* redact.c */
 /* Stars in place of the provider's keys, wherever they stand in text; true if there was one. */

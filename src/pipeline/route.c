@@ -21,6 +21,8 @@
 /* `head` is what stands before the first id; the rest may be empty. */
 #define PASS(head, rest, methods) \
 	{RL_STR_INIT(head rest), RL_STR_INIT(head), methods, RL_ROUTE_PASS, RL_OP_PASS, OPENAI, false, false},
+#define TUNNEL(path) \
+	{RL_STR_INIT(path), RL_STR_INIT(path), GET, RL_ROUTE_TUNNEL, RL_OP_PASS, OPENAI, false, false},
 #define PASS_FORM(head, rest) \
 	{RL_STR_INIT(head rest), RL_STR_INIT(head), POST, RL_ROUTE_PASS, RL_OP_PASS, OPENAI, false, true},
 
@@ -41,6 +43,8 @@ const struct rl_route rl_routes[] = {
 	{RL_STR_INIT("/health"), RL_STR_INIT("/health"), GET, RL_ROUTE_HEALTH, RL_OP_NONE, OPENAI, true, false},
 	{RL_STR_INIT("/ready"), RL_STR_INIT("/ready"), GET, RL_ROUTE_READY, RL_OP_NONE, OPENAI, true, false},
 
+	TUNNEL("/v1/realtime")
+	TUNNEL("/v1/responses")
 	PASS("/v1/responses/", "{id}", GET | DELETE)
 	PASS("/v1/responses/", "{id}/cancel", POST)
 	PASS("/v1/responses/", "{id}/input_items", GET)

@@ -10,6 +10,7 @@
 enum rl_route_kind {
 	RL_ROUTE_INFERENCE = 0, /* to a provider, by the model that the body names */
 	RL_ROUTE_PASS,          /* no model: to the provider that the request or the configuration names */
+	RL_ROUTE_TUNNEL,        /* a WebSocket, by the model that its query names, or else like PASS */
 	RL_ROUTE_MODELS,        /* the list of models */
 	RL_ROUTE_MODEL,         /* one of them: the rest of the path is its id */
 	RL_ROUTE_HEALTH,
@@ -36,6 +37,12 @@ struct rl_route {
 
 /* Ends with an entry whose path is empty. */
 extern const struct rl_route rl_routes[];
+
+/* Its requests go to a provider. */
+static inline bool rl_route_goes_on(const struct rl_route *route)
+{
+	return route->kind <= RL_ROUTE_TUNNEL;
+}
 
 /*
  * The route of a request, or NULL; then *allowed is what the path's routes take (405), or 0 (404). HEAD is taken where

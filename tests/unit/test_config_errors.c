@@ -113,6 +113,8 @@ static const struct {
 	 "f:1:55: server.body_idle: expected a duration with its unit, such as 250ms, 5s, 2m or 1h, got '0.5ms'\n"
 	 "f:1:74: server.write_idle: must be between 1ms and 1h, got '0'\n"
 	 "f:1:92: server.drain.delay: expected a duration with its unit, such as 250ms, 5s, 2m or 1h, got '5 s'\n"},
+	{"a tunnel's silence", "server: {tunnel_idle: 0s}\n",
+	 "f:1:23: server.tunnel_idle: must be between 1ms and 24h, got '0s'\n"},
 	{"memory", "server: {memory_limit: 15MiB, max_connections_per_address: -1, hsts: 1001d}\n",
 	 "f:1:24: server.memory_limit: must be between 16MiB and 1024GiB, got '15MiB'\n"
 	 "f:1:60: server.max_connections_per_address: expected an integer, got '-1'\n"

@@ -39,6 +39,9 @@ static void test_table(void **state)
 		{RL_METHOD_POST, "/v1/files/file-1", OTHER, "/v1/files/{id}"},
 		{RL_METHOD_PUT, "/v1/batches", OTHER, "/v1/batches"},
 		{RL_METHOD_OTHER, "/v1/batches", OTHER, "/v1/batches"},
+		{RL_METHOD_GET, "/v1/realtime", HERE, "/v1/realtime"},
+		{RL_METHOD_GET, "/v1/responses", HERE, "/v1/responses"},
+		{RL_METHOD_POST, "/v1/realtime", OTHER, NULL},
 		{RL_METHOD_GET, "/v1/files/", NOWHERE, NULL},
 		{RL_METHOD_GET, "/v1/files//content", NOWHERE, NULL},
 		{RL_METHOD_GET, "/v1/files/f/content/", NOWHERE, NULL},
@@ -94,7 +97,7 @@ static void test_rows(void **state)
 		assert_int_equal(r->path.p[0], '/');
 		assert_true(rl_str_starts(r->pattern, r->path)); /* a label that names what it stands for */
 		/* What needs a provider has a path there; only these may be called without a key. */
-		if (r->kind == RL_ROUTE_INFERENCE || r->kind == RL_ROUTE_PASS)
+		if (rl_route_goes_on(r))
 			assert_true(dialect->path(r->operation).n > 0);
 		assert_int_equal(r->open, r->kind == RL_ROUTE_HEALTH || r->kind == RL_ROUTE_READY);
 	}
