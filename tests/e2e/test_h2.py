@@ -252,7 +252,8 @@ def test_trailers_are_ignored(gateway, provider):
 
 
 def test_slow_bodies_and_idle_connections(gateway, provider):
-    relais = gateway(config([provider(good())], server={'body_idle': f'{1000 * SLOW:.0f}ms', 'keepalive': f'{2000 * SLOW:.0f}ms'}))
+    relais = gateway(config([provider(good())], server={
+        'body_idle': f'{1000 * SLOW:.0f}ms', 'keepalive': f'{2000 * SLOW:.0f}ms', 'header_timeout': f'{2000 * SLOW:.0f}ms'}))
     with H2Client(relais.data) as client:
         stream = client.open('POST', CHAT, [('content-type', 'application/json')], end=False)
         client.data(stream, BODY[:10])
