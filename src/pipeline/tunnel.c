@@ -163,8 +163,8 @@ rl_str rl_tunnel_protocols(struct rl_request *rq)
 
 static bool is_plain(char c)
 {
-	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-	       c == '-' || c == '.' || c == '_' || c == '~';
+	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '.' ||
+	       c == '_' || c == '~';
 }
 
 rl_str rl_tunnel_query(struct rl_request *rq, const struct rl_target *target)
