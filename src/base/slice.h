@@ -101,7 +101,6 @@ static inline size_t rl_str_find(rl_str s, char c)
 	return hit ? (size_t)(hit - s.p) : SIZE_MAX;
 }
 
-/* Without spaces and tabs at both ends (OWS of RFC 9110 §5.6.3). */
 /* The value of a hex digit, -1 for anything else. */
 static inline int rl_hex_digit(char c)
 {
@@ -111,6 +110,23 @@ static inline int rl_hex_digit(char c)
 	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
+/* One to ten decimal digits and nothing else, up to `max`. */
+static inline bool rl_str_number(rl_str s, unsigned max, unsigned *out)
+{
+	uint64_t v = 0;
+
+	if (!s.n || s.n > 10)
+		return false;
+	for (size_t i = 0; i < s.n; i++) {
+		if (s.p[i] < '0' || s.p[i] > '9')
+			return false;
+		v = v * 10 + (uint64_t)(s.p[i] - '0');
+	}
+	*out = (unsigned)v;
+	return v <= max;
+}
+
+/* Without spaces and tabs at both ends (OWS of RFC 9110 §5.6.3). */
 static inline rl_str rl_str_trim(rl_str s)
 {
 	while (s.n && (s.p[0] == ' ' || s.p[0] == '\t'))

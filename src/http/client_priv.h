@@ -229,6 +229,8 @@ struct rl_conn *rl_place_take(struct rl_place *place);
  * for nothing, once it has been asked; `check` asks the kernel in any case.
  */
 bool rl_conn_is_quiet(const struct rl_conn *conn, bool check);
+/* Reads as much as there is, up to the scratch: once, or for TLS as often as its records need. *err is not AGAIN. */
+size_t rl_conn_fill(struct rl_conn *conn, char *scratch, enum rl_err *err);
 /* Opens a connection for `run` (a slot under the cap, name, connect, handshake), ending in rl_run_on_conn or fail. */
 void rl_opening_start(struct rl_run *run);
 void rl_opening_cancel(struct rl_opening *opening); /* gives back what it has; accepts NULL */

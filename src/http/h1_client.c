@@ -662,22 +662,6 @@ static void ended(struct h1_conn *h, enum rl_err err)
 	rl_run_fail(run, err == RL_ERR_CLOSED ? RL_ERR_EOF : err, detail);
 }
 
-/* As much as there is, up to the scratch: one read, or for TLS as many as its records need. */
-static size_t fill(struct h1_conn *h, char *into, enum rl_err *err)
-{
-	struct rl_transport *transport = h->conn.transport;
-	size_t n = 0, got;
-
-	do {
-		*err = RL_OK;
-		got = rl_transport_read(transport, into + n, RL_LOOP_SCRATCH_BYTES - n, err);
-		n += got;
-	} while (got && n < RL_LOOP_SCRATCH_BYTES && rl_transport_pending(transport));
-	if (*err == RL_ERR_AGAIN)
-		*err = RL_OK;
-	return n;
-}
-
 static void read_more(struct h1_conn *h)
 {
 	struct rl_run *run = h->conn.run;
@@ -690,7 +674,7 @@ static void read_more(struct h1_conn *h)
 	}
 	if (h->kept.n || run->inflating)
 		return; /* what came before goes first: the call's task is on its way */
-	rl_str in = rl_str_make(scratch, fill(h, scratch, &err));
+	rl_str in = rl_str_make(scratch, rl_conn_fill(&h->conn, scratch, &err));
 
 	if (in.n) {
 		if (!run->answering)

@@ -508,20 +508,6 @@ static rl_str size_line(char *out, size_t cap, size_t v)
 	return rl_str_make(out + at, cap - at);
 }
 
-/* Bytes beyond the announced length would be read as the next answer. */
-static bool keeps_length(struct rl_xchg *x, size_t total, bool last)
-{
-	if (x->left < 0 || x->bodiless)
-		return true;
-	if (total <= (uint64_t)x->left) {
-		x->left -= (int64_t)total;
-		if (!last || !x->left)
-			return true;
-	}
-	rl_conn_fail(x->conn, RL_ERR_PROTOCOL);
-	return false;
-}
-
 static void h1_write_body(struct rl_xchg *x, const rl_str *parts, size_t n, bool last)
 {
 	struct vec vec __attribute__((uninitialized));
@@ -533,8 +519,10 @@ static void h1_write_body(struct rl_xchg *x, const rl_str *parts, size_t n, bool
 
 	for (size_t i = 0; i < n && !x->bodiless; i++)
 		total += parts[i].n;
-	if (!keeps_length(x, total, last))
+	if (!rl_xchg_keeps_length(x, total, last)) { /* bytes beyond it would be read as the next answer */
+		rl_conn_fail(x->conn, RL_ERR_PROTOCOL);
 		return;
+	}
 	vec_add(&vec, x->held);
 	x->held = (rl_str){NULL, 0};
 	if (total) {

@@ -481,28 +481,12 @@ static const char *garbage(const struct h2_conn *h)
 	return h->greeted ? "HTTP/2 framing" : "not HTTP/2";
 }
 
-/* As much as there is, up to the scratch: one read, or for TLS as many as its records need. */
-static size_t fill(struct h2_conn *h, char *into, enum rl_err *err)
-{
-	struct rl_transport *transport = h->conn.transport;
-	size_t n = 0, got;
-
-	do {
-		*err = RL_OK;
-		got = rl_transport_read(transport, into + n, RL_LOOP_SCRATCH_BYTES - n, err);
-		n += got;
-	} while (got && n < RL_LOOP_SCRATCH_BYTES && rl_transport_pending(transport));
-	if (*err == RL_ERR_AGAIN)
-		*err = RL_OK;
-	return n;
-}
-
 static void read_more(struct h2_conn *h)
 {
 	struct rl_loop *loop = h->conn.place->pool->loop;
 	char *scratch = rl_loop_scratch(loop);
 	enum rl_err err;
-	size_t n = fill(h, scratch, &err);
+	size_t n = rl_conn_fill(&h->conn, scratch, &err);
 
 	if (n) {
 		h->read_ms = rl_loop_now_ms(loop);

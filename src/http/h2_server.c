@@ -886,20 +886,6 @@ static void h2_write_head(struct rl_xchg *x, const struct rl_response_head *head
 		lose(x->stream, NGHTTP2_INTERNAL_ERROR, RL_ERR_NOMEM);
 }
 
-/* A client is told of a length that is not kept by a reset. */
-static bool keeps_length(struct rl_xchg *x, size_t total, bool last)
-{
-	if (x->left < 0 || x->bodiless)
-		return true;
-	if (total <= (uint64_t)x->left) {
-		x->left -= (int64_t)total;
-		if (!last || !x->left)
-			return true;
-	}
-	lose(x->stream, NGHTTP2_INTERNAL_ERROR, RL_ERR_PROTOCOL);
-	return false;
-}
-
 static bool submit_head(struct rl_xchg *x, bool body_follows)
 {
 	struct rl_h2_stream *s = x->stream;
@@ -938,8 +924,10 @@ static void h2_write_body(struct rl_xchg *x, const rl_str *parts, size_t n, bool
 
 	for (size_t i = 0; i < n && !x->bodiless; i++)
 		total += parts[i].n;
-	if (!keeps_length(x, total, last))
+	if (!rl_xchg_keeps_length(x, total, last)) {
+		lose(s, NGHTTP2_INTERNAL_ERROR, RL_ERR_PROTOCOL);
 		return;
+	}
 	if (x->held.n && !submit_head(x, !last || total))
 		return;
 	if (total && !queued(s)) {

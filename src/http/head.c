@@ -209,6 +209,11 @@ static bool usual_name(rl_str name)
 }
 #endif
 
+bool rl_media_is(rl_str value, rl_str wanted)
+{
+	return rl_str_ieq(rl_str_trim(rl_str_sub(value, 0, rl_str_find(value, ';'))), wanted);
+}
+
 bool rl_header_value_ok(rl_str value)
 {
 	size_t i = 0;

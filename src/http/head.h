@@ -76,6 +76,8 @@ const struct rl_header *rl_headers_find(const struct rl_headers *headers, rl_str
 /* Appends; name and value are borrowed. `arena` grows the array. For RL_H_OTHER give the name. */
 enum rl_err rl_headers_add(struct rl_headers *headers, struct rl_arena *arena, enum rl_field field, rl_str name,
 			   rl_str value) RL_MUST_CHECK;
+/* Whether a Content-Type names this media type, whatever its parameters (RFC 9110 §8.3.1). */
+bool rl_media_is(rl_str value, rl_str wanted);
 /* True when `value` can stand in a header: no CR, LF, NUL or other control byte but tab (RFC 9110 §5.5). */
 bool rl_header_value_ok(rl_str value);
 /* True when `name` is a token (RFC 9110 §5.1). */

@@ -310,6 +310,20 @@ struct rl_conn *rl_place_take(struct rl_place *place)
 	return conn;
 }
 
+size_t rl_conn_fill(struct rl_conn *conn, char *scratch, enum rl_err *err)
+{
+	size_t n = 0, got;
+
+	do {
+		*err = RL_OK;
+		got = rl_transport_read(conn->transport, scratch + n, RL_LOOP_SCRATCH_BYTES - n, err);
+		n += got;
+	} while (got && n < RL_LOOP_SCRATCH_BYTES && rl_transport_pending(conn->transport));
+	if (*err == RL_ERR_AGAIN)
+		*err = RL_OK;
+	return n;
+}
+
 bool rl_conn_is_quiet(const struct rl_conn *conn, bool check)
 {
 	bool polled = conn->rested_turn != rl_loop_turn(conn->place->pool->loop);

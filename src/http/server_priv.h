@@ -201,6 +201,16 @@ static inline void rl_xchg_show(struct rl_xchg *x)
 		conn->x->prev = x;
 	conn->x = x;
 }
+/* Whether `total` more bytes, perhaps the last, keep to the length that was announced. Counts them. */
+static inline bool rl_xchg_keeps_length(struct rl_xchg *x, size_t total, bool last)
+{
+	if (x->left < 0 || x->bodiless)
+		return true;
+	if (total > (uint64_t)x->left)
+		return false;
+	x->left -= (int64_t)total;
+	return !last || !x->left;
+}
 /* Parts it from its connection; memory goes at the end of the turn. */
 void rl_xchg_release(struct rl_xchg *x);
 

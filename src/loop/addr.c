@@ -50,17 +50,12 @@ bool rl_addr_literal(rl_str host, uint16_t port, struct rl_addr *out)
 
 static bool port_parse(rl_str text, uint16_t *out)
 {
-	unsigned port = 0;
+	unsigned port;
 
-	if (text.n == 0 || text.n > 5)
+	if (text.n > 5 || !rl_str_number(text, UINT16_MAX, &port))
 		return false;
-	for (size_t i = 0; i < text.n; i++) {
-		if (text.p[i] < '0' || text.p[i] > '9')
-			return false;
-		port = port * 10 + (unsigned)(text.p[i] - '0');
-	}
 	*out = (uint16_t)port;
-	return port <= UINT16_MAX;
+	return true;
 }
 
 enum rl_err rl_addr_parse(rl_str text, struct rl_addr *out)

@@ -16,17 +16,12 @@ static const char signature[] = "\r\n\r\n\0\r\nQUIT\n"; /* §2.2 */
 /* Decimal, no leading zeros. */
 static bool parse_port(rl_str text, uint16_t *out)
 {
-	unsigned port = 0;
+	unsigned port;
 
-	if (!text.n || text.n > 5 || (text.n > 1 && text.p[0] == '0'))
+	if (text.n > 5 || (text.n > 1 && text.p[0] == '0') || !rl_str_number(text, UINT16_MAX, &port))
 		return false;
-	for (size_t i = 0; i < text.n; i++) {
-		if (text.p[i] < '0' || text.p[i] > '9')
-			return false;
-		port = port * 10 + (unsigned)(text.p[i] - '0');
-	}
 	*out = (uint16_t)port;
-	return port <= UINT16_MAX;
+	return true;
 }
 
 static void set_peer(struct rl_addr *out, int family, const void *ip, uint16_t port_net)

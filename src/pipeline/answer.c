@@ -22,14 +22,6 @@ static const rl_str passing_bytes[] = {
 	RL_STR_INIT("etag"),          RL_STR_INIT("last-modified"),       RL_STR_INIT("openai-poll-after-ms"),
 };
 
-static bool passes_with_bytes(const struct rl_header *h)
-{
-	for (size_t i = 0; i < sizeof passing_bytes / sizeof passing_bytes[0]; i++)
-		if (h->field == RL_H_OTHER && rl_str_ieq(h->name, passing_bytes[i]))
-			return true;
-	return false;
-}
-
 /* And those of a 101. */
 static const rl_str passing_tunnel[] = {
 	RL_STR_INIT("sec-websocket-accept"),
@@ -37,13 +29,14 @@ static const rl_str passing_tunnel[] = {
 	RL_STR_INIT("sec-websocket-protocol"),
 };
 
-static bool passes_with_tunnel(const struct rl_header *h)
+static bool is_among(const struct rl_header *h, const rl_str *names, size_t n)
 {
-	for (size_t i = 0; i < sizeof passing_tunnel / sizeof passing_tunnel[0]; i++)
-		if (h->field == RL_H_OTHER && rl_str_ieq(h->name, passing_tunnel[i]))
+	for (size_t i = 0; i < n && h->field == RL_H_OTHER; i++)
+		if (rl_str_ieq(h->name, names[i]))
 			return true;
 	return false;
 }
+#define IS_AMONG(h, names) is_among((h), (names), sizeof(names) / sizeof(names)[0])
 
 static bool passes(const struct rl_header *h)
 {
@@ -113,8 +106,8 @@ enum rl_err rl_answer_keep(struct rl_request *rq, struct rl_attempt *attempt, co
 
 		if (h->field == RL_H_X_REQUEST_ID && h->value.n <= UPSTREAM_ID_MAX) {
 			attempt->upstream_request_id = h->value;
-		} else if (passes(h) || (bytes && passes_with_bytes(h)) ||
-			   (head->status == 101 && passes_with_tunnel(h))) {
+		} else if (passes(h) || (bytes && IS_AMONG(h, passing_bytes)) ||
+			   (head->status == 101 && IS_AMONG(h, passing_tunnel))) {
 			v[kept->n++] = *h;
 			text += h->value.n + (h->field ? 0 : h->name.n);
 		}
@@ -180,7 +173,7 @@ static bool passes_events(const struct rl_attempt *served)
 {
 	rl_str type = rl_headers_value(&served->head.headers, RL_H_CONTENT_TYPE);
 
-	return served->reading == RL_READING_BYTES && type.n >= 17 && strncasecmp(type.p, "text/event-stream", 17) == 0;
+	return served->reading == RL_READING_BYTES && rl_media_is(type, RL_STR("text/event-stream"));
 }
 
 enum rl_err rl_answer_head(struct rl_request *rq, struct rl_response_head *out)

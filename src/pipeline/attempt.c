@@ -6,6 +6,7 @@
  * of it. Until then any failure leads to the next target, at once.
  */
 #include "pipeline/tunnel.h"
+#include "pipeline/upload.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -415,13 +416,6 @@ enum rl_move attempt_run(struct rl_request *rq)
 
 /* ---- the head of an answer ---- */
 
-static bool media_is(rl_str value, rl_str wanted)
-{
-	size_t end = rl_str_find(value, ';');
-
-	return rl_str_ieq(rl_str_trim(rl_str_sub(value, 0, end == SIZE_MAX ? value.n : end)), wanted);
-}
-
 /* Decimal digits alone; a number too large to mean anything stays large. -1: not a number. */
 static int64_t whole_number(rl_str text)
 {
@@ -488,16 +482,16 @@ static enum rl_move wake_head(struct rl_request *rq, struct rl_attempt *a, const
 	if (rl_pass_uninspected(rq)) {
 		a->reading = RL_READING_BYTES;
 		rq->tail_wanted =
-			media_is(type, RL_STR("application/json")) || media_is(type, RL_STR("text/event-stream"));
+			rl_media_is(type, RL_STR("application/json")) || rl_media_is(type, RL_STR("text/event-stream"));
 		return RL_MOVE_WAIT;
 	}
-	if (rq->envelope.stream && media_is(type, RL_STR("text/event-stream"))) {
+	if (rq->envelope.stream && rl_media_is(type, RL_STR("text/event-stream"))) {
 		a->reading = RL_READING_STREAM;
 		rl_sse_init(&rq->sse, RL_EVENT_BYTES_MAX);
 		rq->sse_used = true;
 		return RL_MOVE_WAIT;
 	}
-	if (!media_is(type, RL_STR("application/json")))
+	if (!rl_media_is(type, RL_STR("application/json")))
 		return next_target(rq, a, RL_FAULT_INVALID_RESPONSE,
 				   rl_arena_printf(&rq->arena, "status %u with content type '%.*s'", head->status,
 						   (int)(type.n < 80 ? type.n : 80), type.n ? type.p : ""));

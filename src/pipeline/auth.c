@@ -142,13 +142,6 @@ static enum rl_move check_caller(struct rl_request *rq)
 	return RL_MOVE_NEXT;
 }
 
-static bool media_is(rl_str value, rl_str wanted)
-{
-	size_t end = rl_str_find(value, ';');
-
-	return rl_str_ieq(rl_str_trim(rl_str_sub(value, 0, end == SIZE_MAX ? value.n : end)), wanted);
-}
-
 static enum rl_move check_body_head(struct rl_request *rq)
 {
 	const struct rl_request_head *head = &rq->x->head;
@@ -159,11 +152,11 @@ static enum rl_move check_body_head(struct rl_request *rq)
 		max = rq->hold->snapshot->config->server.max_upload_bytes;
 	if (rq->route->kind != RL_ROUTE_INFERENCE && !rq->route->form && head->content_length == 0)
 		return RL_MOVE_NEXT; /* no body, no media type */
-	if (rq->route->form && !media_is(type, RL_STR("multipart/form-data")))
+	if (rq->route->form && !rl_media_is(type, RL_STR("multipart/form-data")))
 		return rl_request_fail(rq, RL_FAULT_BAD_REQUEST, 415, "unsupported_media_type", NULL,
 				       "The Content-Type must be multipart/form-data, not '%.*s'.",
 				       (int)(type.n < 100 ? type.n : 100), type.n ? type.p : "");
-	if (!rq->route->form && !media_is(type, RL_STR("application/json")))
+	if (!rq->route->form && !rl_media_is(type, RL_STR("application/json")))
 		return rl_request_fail(rq, RL_FAULT_BAD_REQUEST, 415, "unsupported_media_type", NULL,
 				       "The Content-Type must be application/json, not '%.*s'.",
 				       (int)(type.n < 100 ? type.n : 100), type.n ? type.p : "");
@@ -217,8 +210,7 @@ enum rl_move auth_run(struct rl_request *rq)
 {
 	rq->dialect = rl_dialect_find(RL_STR("openai")); /* for errors before the route is known */
 	if (!remember(rq))
-		return rl_request_fail(rq, RL_FAULT_INTERNAL, 503, "out_of_memory", NULL,
-				       "The gateway is out of memory.");
+		return rl_request_no_memory(rq);
 	if (rq->cors_origin.n && rl_cors_is_preflight(&rq->x->head)) { /* carries no key, and asks for nothing */
 		rq->own.status = 204;
 		return rl_request_jump(rq, RL_STEP_REPLY);
@@ -248,8 +240,7 @@ enum rl_move auth_run(struct rl_request *rq)
 	if (move != RL_MOVE_NEXT)
 		return move;
 	if (!remember_forwarded(rq))
-		return rl_request_fail(rq, RL_FAULT_INTERNAL, 503, "out_of_memory", NULL,
-				       "The gateway is out of memory.");
+		return rl_request_no_memory(rq);
 	return check_body_head(rq);
 }
 

@@ -76,8 +76,7 @@ enum rl_move rl_pass_resolve(struct rl_request *rq)
 		return rl_request_fail(rq, RL_FAULT_BAD_REQUEST, 400, "provider_not_found", "x-relais-provider",
 				       "There is no provider '%.*s' here.", (int)(name.n < 128 ? name.n : 128), name.p);
 	return rl_snapshot_pin(provider, rl_str_make("", 0), rl_str_make("", 0), &rq->arena, &rq->model)
-		       ? rl_request_fail(rq, RL_FAULT_INTERNAL, 503, "out_of_memory", NULL,
-					 "The gateway is out of memory.")
+		       ? rl_request_no_memory(rq)
 		       : RL_MOVE_NEXT;
 }
 

@@ -91,6 +91,11 @@ enum rl_move rl_request_fail(struct rl_request *rq, enum rl_fault_class cls, uin
 	return RL_MOVE_FAIL;
 }
 
+enum rl_move rl_request_no_memory(struct rl_request *rq)
+{
+	return rl_request_fail(rq, RL_FAULT_INTERNAL, 503, "out_of_memory", NULL, "The gateway is out of memory.");
+}
+
 void rl_request_stray(const struct rl_request *rq, const struct rl_wake_in *in)
 {
 	static const char *const names[] = {[RL_WAKE_NONE] = "NONE",

@@ -89,8 +89,7 @@ static enum rl_move list_models(struct rl_request *rq)
 		l.room = MODELS_MAX;
 	l.lines = RL_NEW_ARRAY(&rq->body_arena, struct rl_model_line, l.room);
 	if (!l.lines)
-		return rl_request_fail(rq, RL_FAULT_INTERNAL, 503, "out_of_memory", NULL,
-				       "The gateway is out of memory.");
+		return rl_request_no_memory(rq);
 	if (rq->route->kind == RL_ROUTE_MODEL) {
 		l.wanted = wanted_id(rq);
 		if (!l.wanted.p)
@@ -116,8 +115,7 @@ static enum rl_move list_models(struct rl_request *rq)
 
 	rl_buf_fini(&out);
 	if (!body.p)
-		return rl_request_fail(rq, RL_FAULT_INTERNAL, 503, "out_of_memory", NULL,
-				       "The gateway is out of memory.");
+		return rl_request_no_memory(rq);
 	rq->own = (struct rl_own_answer){.status = 200, .content_type = RL_STR("application/json"), .body = body};
 	return rl_request_jump(rq, RL_STEP_REPLY);
 }
@@ -144,11 +142,6 @@ static enum rl_move nothing_eligible(struct rl_request *rq)
 	return move;
 }
 
-static enum rl_move no_memory(struct rl_request *rq)
-{
-	return rl_request_fail(rq, RL_FAULT_INTERNAL, 503, "out_of_memory", NULL, "The gateway is out of memory.");
-}
-
 static enum rl_move resolve(struct rl_request *rq)
 {
 	rl_str name = rq->envelope.model;
@@ -156,7 +149,7 @@ static enum rl_move resolve(struct rl_request *rq)
 
 	if (err == RL_ERR_NOT_FOUND || (!err && !rl_caller_may_use(rq->client, name)))
 		return no_such_model(rq, name);
-	return err ? no_memory(rq) : RL_MOVE_NEXT;
+	return err ? rl_request_no_memory(rq) : RL_MOVE_NEXT;
 }
 
 enum rl_move plan_run(struct rl_request *rq)
@@ -168,7 +161,7 @@ enum rl_move plan_run(struct rl_request *rq)
 	if (move != RL_MOVE_NEXT)
 		return move;
 	if (rl_plan_make(rq->model, rq->route->operation, rl_loop_now_ms(rq->worker->loop), &rq->arena, &rq->plan))
-		return no_memory(rq);
+		return rl_request_no_memory(rq);
 	if (rq->envelope.stateful && rq->plan.n)
 		rq->plan.n = 1; /* the first one is the only one that is claimed */
 	if (rq->model->live)

@@ -9,7 +9,7 @@
  * their rest; then one of them, `body_ahead`, goes on beyond the budget until its
  * memory is given back. What is held is at most the budget and one body.
  */
-#include "pipeline/request.h"
+#include "pipeline/upload.h"
 
 #include "base/clock.h"
 
@@ -97,11 +97,6 @@ static enum rl_move go_on(struct rl_request *rq)
 	return RL_MOVE_WAIT;
 }
 
-static enum rl_move no_memory(struct rl_request *rq)
-{
-	return rl_request_fail(rq, RL_FAULT_INTERNAL, 503, "out_of_memory", NULL, "The gateway is out of memory.");
-}
-
 /*
  * One coding at most: nested ones have no use but to be a bomb (FAULTS 43). What is sent on is the body itself.
  * RFC 9110 §8.4: "identity" is no coding; §12.5.3: an answer with 415 says which are taken.
@@ -135,7 +130,7 @@ static enum rl_move open_coding(struct rl_request *rq)
 				       "Request bodies may come as they are or compressed by gzip or deflate, not "
 				       "otherwise.");
 	default:
-		return no_memory(rq);
+		return rl_request_no_memory(rq);
 	}
 }
 
@@ -162,7 +157,7 @@ static enum rl_move take_known(struct rl_request *rq, rl_str piece)
 		rq->body.p = rl_arena_alloc(&rq->body_arena, length);
 		rq->body_room = length;
 		if (!rq->body.p)
-			return no_memory(rq);
+			return rl_request_no_memory(rq);
 	}
 	if (piece.n > rq->body_room - rq->body.n)
 		return too_large(rq); /* cannot be: the framing counts too */
@@ -181,7 +176,7 @@ enum rl_move rl_body_collect(struct rl_request *rq, rl_str piece)
 {
 	rl_buf_add(&rq->chunked, piece);
 	if (!rl_buf_ok(&rq->chunked))
-		return no_memory(rq);
+		return rl_request_no_memory(rq);
 	reserve(rq, piece.n);
 	rq->body = rl_buf_str(&rq->chunked);
 	return over_budget(rq) ? hold_back(rq) : RL_MOVE_WAIT;
@@ -223,12 +218,12 @@ static enum rl_move decode(struct rl_request *rq)
 				"unpacked.",
 				RL_INFLATE_MAX_RATIO, RL_INFLATE_MAX_BYTES >> 20);
 		case RL_ERR_NOMEM:
-			return no_memory(rq);
+			return rl_request_no_memory(rq);
 		default:
 			return bad_coding(rq, "it cannot be unpacked");
 		}
 	}
-	return move == RL_MOVE_WAIT && rl_inflate_hold(rq->inflate) ? no_memory(rq) : move;
+	return move == RL_MOVE_WAIT && rl_inflate_hold(rq->inflate) ? rl_request_no_memory(rq) : move;
 }
 
 static enum rl_move take(struct rl_request *rq, rl_str piece)
@@ -267,7 +262,7 @@ static enum rl_move take_end(struct rl_request *rq)
 		return RL_MOVE_FAIL;
 	/* It may stand in the body, which goes before the account is made. */
 	rq->envelope.model = rl_arena_dup(&rq->arena, rq->envelope.model);
-	return rq->envelope.model.p ? RL_MOVE_NEXT : no_memory(rq);
+	return rq->envelope.model.p ? RL_MOVE_NEXT : rl_request_no_memory(rq);
 }
 
 enum rl_move read_wake(struct rl_request *rq, const struct rl_wake_in *in)

@@ -284,8 +284,7 @@ static enum rl_move relay_whole(struct rl_request *rq)
 	rl_str body = rl_buf_str(&rq->held);
 
 	if (rl_answer_head(rq, &head))
-		return rl_request_fail(rq, RL_FAULT_INTERNAL, 503, "out_of_memory", NULL,
-				       "The gateway is out of memory.");
+		return rl_request_no_memory(rq);
 	rl_attempt_settle(rq->attempt, RL_FAULT_NONE, RL_STR(""));
 	rq->status = head.status;
 	rq->bytes_out = body.n;
@@ -315,8 +314,7 @@ enum rl_move relay_run(struct rl_request *rq)
 	if (a->status == 101)
 		return rl_tunnel_open(rq);
 	if (rl_answer_head(rq, &head))
-		return rl_request_fail(rq, RL_FAULT_INTERNAL, 503, "out_of_memory", NULL,
-				       "The gateway is out of memory.");
+		return rl_request_no_memory(rq);
 	if (a->reading != RL_READING_STREAM)
 		head.content_length = a->head.content_length;
 	rq->status = head.status;

@@ -216,6 +216,8 @@ const char *rl_step_name(enum rl_step step);
 /* Sets the fault that REPLY will tell the client, with a formatted message; always RL_MOVE_FAIL. */
 enum rl_move rl_request_fail(struct rl_request *rq, enum rl_fault_class cls, uint16_t status, const char *code,
 			     const char *param, const char *format, ...) __attribute__((format(printf, 6, 7)));
+/* The usual fault of that kind: 503. */
+enum rl_move rl_request_no_memory(struct rl_request *rq);
 /* An event that cannot come in this step: net or the driver is wrong, and going on would be worse. Ends the process. */
 _Noreturn void rl_request_stray(const struct rl_request *rq, const struct rl_wake_in *in);
 /* The client has left, or was refused for a malformed body: nobody is there to answer. To ACCOUNT. */
@@ -277,22 +279,6 @@ enum rl_move rl_limit_guessed(struct rl_request *rq);
 void rl_body_release(struct rl_request *rq);
 /* Adds to a body that is collected in rq->chunked, whose maximum is the caller's; waits while the budget is used up. */
 enum rl_move rl_body_collect(struct rl_request *rq, rl_str piece);
-
-/* upload.c */
-struct rl_call_spec;
-/* READ of a form: begins it; its pieces until the model is known; its end, should that come before. */
-enum rl_move rl_upload_begin(struct rl_request *rq);
-enum rl_move rl_upload_read(struct rl_request *rq, rl_str piece);
-enum rl_move rl_upload_read_end(struct rl_request *rq);
-/* What a call to this target must know of it. */
-void rl_upload_specify(struct rl_request *rq, const struct rl_target *target, struct rl_call_spec *spec);
-/* While the call is under way: BODY, BODY_END, ROOM. FAIL: the client's form is at fault. */
-enum rl_move rl_upload_wake(struct rl_request *rq, const struct rl_wake_in *in);
-/* Something of it was given to a call, so that no other may have it. */
-bool rl_upload_begun(const struct rl_request *rq);
-/* It was given whole. */
-bool rl_upload_complete(const struct rl_request *rq);
-void rl_upload_end(struct rl_request *rq); /* gives back what it holds; harmless without one */
 
 /* worker.c */
 void rl_request_free(struct rl_request *rq);

@@ -61,11 +61,6 @@ static bool is_model(rl_str name)
 	return n != SIZE_MAX && rl_str_eq(rl_str_make(out, n), RL_STR("model"));
 }
 
-static enum rl_move no_memory(struct rl_request *rq)
-{
-	return rl_request_fail(rq, RL_FAULT_INTERNAL, 503, "out_of_memory", NULL, "The gateway is out of memory.");
-}
-
 static enum rl_move bad_query(struct rl_request *rq, const char *why)
 {
 	return rl_request_fail(rq, RL_FAULT_BAD_REQUEST, 400, "invalid_query", "model", "The request is not taken: %s.",
@@ -93,7 +88,7 @@ static enum rl_move read_model(struct rl_request *rq)
 	size_t n = out ? decode(*found, out) : 0;
 
 	if (!out)
-		return no_memory(rq);
+		return rl_request_no_memory(rq);
 	if (n == SIZE_MAX)
 		return bad_query(rq, "the model in its query is malformed");
 	rq->envelope.model = rl_str_make(out, n);
@@ -117,7 +112,7 @@ enum rl_move rl_tunnel_check(struct rl_request *rq)
 				       "This API key is limited to some models, and a WebSocket of this route may ask "
 				       "for any. 'passthrough: true' beside the key's models allows it.");
 	if (!(rq->tunnel = RL_NEW(&rq->arena, struct rl_tunnel)))
-		return no_memory(rq);
+		return rl_request_no_memory(rq);
 	rq->tunnel->idle_ms = rq->hold->snapshot->config->server.tunnel_idle_ms;
 	return read_model(rq);
 }
@@ -232,7 +227,7 @@ enum rl_move rl_tunnel_open(struct rl_request *rq)
 	struct rl_response_head head;
 
 	if (rl_answer_head(rq, &head))
-		return no_memory(rq);
+		return rl_request_no_memory(rq);
 	rl_exchange_pause(rq->x);
 	if (!rl_exchange_upgrade(rq->x, &head))
 		return too_early(rq);

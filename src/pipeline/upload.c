@@ -13,7 +13,7 @@
  * In flight is one piece at a time: the call asks for the next (ROOM), the client is
  * read until it has given one (paused otherwise), and that one goes out.
  */
-#include "pipeline/request.h"
+#include "pipeline/upload.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -49,11 +49,6 @@ bool rl_upload_complete(const struct rl_request *rq)
 	return rq->upload && rq->upload->complete;
 }
 
-static enum rl_move no_memory(struct rl_request *rq)
-{
-	return rl_request_fail(rq, RL_FAULT_INTERNAL, 503, "out_of_memory", NULL, "The gateway is out of memory.");
-}
-
 static enum rl_move malformed(struct rl_request *rq)
 {
 	return rl_request_fail(rq, RL_FAULT_BAD_REQUEST, 400, "invalid_multipart", NULL,
@@ -67,7 +62,7 @@ enum rl_move rl_upload_begin(struct rl_request *rq)
 	rl_str encoding = rl_headers_value(headers, RL_H_CONTENT_ENCODING);
 
 	if (!u)
-		return no_memory(rq);
+		return rl_request_no_memory(rq);
 	u->fd = -1;
 	if (encoding.n && !rl_str_ieq(encoding, RL_STR("identity")))
 		return rl_request_fail(rq, RL_FAULT_BAD_REQUEST, 415, "unsupported_content_encoding", NULL,
@@ -272,7 +267,7 @@ static enum rl_move give_kept(struct rl_request *rq, rl_str bytes)
 	u->given += bytes.n;
 	if (rl_buf_ok(&out))
 		write_piece(rq, piece, u->ended && u->given == u->taken);
-	enum rl_move move = rl_buf_ok(&out) ? RL_MOVE_WAIT : no_memory(rq);
+	enum rl_move move = rl_buf_ok(&out) ? RL_MOVE_WAIT : rl_request_no_memory(rq);
 
 	rl_buf_fini(&out);
 	return move;

@@ -3,7 +3,7 @@
  * A worker: one thread's server, pool, current snapshot and recycled requests, and
  * the way from the server's callbacks to the driver.
  */
-#include "pipeline/request.h"
+#include "pipeline/upload.h"
 
 #include <assert.h>
 #include <stdlib.h>

@@ -10,18 +10,11 @@
 
 static bool parse_port(rl_str text, uint16_t *out)
 {
-	uint32_t v = 0;
+	unsigned port;
 
-	if (!text.n || text.n > 5)
+	if (text.n > 5 || !rl_str_number(text, UINT16_MAX, &port) || !port)
 		return false;
-	for (size_t i = 0; i < text.n; i++) {
-		if (text.p[i] < '0' || text.p[i] > '9')
-			return false;
-		v = v * 10 + (uint32_t)(text.p[i] - '0');
-	}
-	if (!v || v > 65535)
-		return false;
-	*out = (uint16_t)v;
+	*out = (uint16_t)port;
 	return true;
 }
 

@@ -49,21 +49,6 @@ static bool parse_ip(rl_str text, struct ip *out)
 	return inet_pton(out->n == 4 ? AF_INET : AF_INET6, copy, out->bytes) == 1;
 }
 
-static bool parse_number(rl_str text, unsigned max, unsigned *out)
-{
-	unsigned v = 0;
-
-	if (text.n == 0 || text.n > 5)
-		return false;
-	for (size_t i = 0; i < text.n; i++) {
-		if (text.p[i] < '0' || text.p[i] > '9')
-			return false;
-		v = v * 10 + (unsigned)(text.p[i] - '0');
-	}
-	*out = v;
-	return v <= max;
-}
-
 static bool in_network(const struct ip *ip, const struct ip *network, unsigned bits)
 {
 	unsigned whole = bits / 8, rest = bits % 8;
@@ -84,7 +69,7 @@ static bool matches_network(rl_str entry, const struct ip *ip, bool *is_one)
 	if (!*is_one)
 		return false;
 	bits = network.n * 8;
-	if (slash != SIZE_MAX && !parse_number(rl_str_sub(entry, slash + 1, SIZE_MAX), bits, &bits))
+	if (slash != SIZE_MAX && !rl_str_number(rl_str_sub(entry, slash + 1, SIZE_MAX), bits, &bits))
 		return false;
 	return ip && in_network(ip, &network, bits);
 }
@@ -120,7 +105,7 @@ static bool take_port(rl_str *entry, uint16_t port)
 		return true; /* an IPv6 address */
 	if (!bracket && entry->p[0] == '[')
 		return true; /* the colon is inside the brackets */
-	if (!parse_number(rl_str_sub(*entry, colon, SIZE_MAX), 65535, &wanted) || wanted != port)
+	if (!rl_str_number(rl_str_sub(*entry, colon, SIZE_MAX), 65535, &wanted) || wanted != port)
 		return false;
 	entry->n = colon - 1;
 	return true;
