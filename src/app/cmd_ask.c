@@ -151,21 +151,18 @@ static void write_request(struct asking *a)
 				   {.kind = RL_PART_TEXT, .text = rl_str_of(a->prompt)}};
 	struct rl_message messages[2] = {{.role = RL_ROLE_SYSTEM, .parts = &parts[0], .n_parts = 1},
 					 {.role = RL_ROLE_USER, .parts = &parts[1], .n_parts = 1}};
-	struct rl_chat_request request = {
-		.model = a->target->model,
-		.messages = a->instructions ? messages : messages + 1,
-		.n_messages = a->instructions ? 2 : 1,
-		.dimensions = RL_UNSET,
-		.max_tokens = RL_UNSET,
-		.max_completion_tokens = RL_UNSET,
-		.n = RL_UNSET,
-		.top_logprobs = RL_UNSET,
-		.stream = true,
-		.include_usage = true,
-	};
+	struct rl_facts facts = {.provider = a->target->provider->name, .model = a->target->model};
+	struct rl_translation translation;
+	struct rl_chat_request request;
 
+	rl_chat_request_init(&request);
+	request.model = a->target->model;
+	request.messages = a->instructions ? messages : messages + 1;
+	request.n_messages = a->instructions ? 2 : 1;
+	request.stream = request.include_usage = true;
 	rl_buf_reset(&a->request);
-	a->target->provider->dialect->write_request(RL_OP_CHAT, &request, &a->request);
+	rl_translation_init(&translation, &a->arena, &facts, false);
+	a->target->provider->dialect->write_request(RL_OP_CHAT, &request, &translation, &a->request);
 	a->body_slice = rl_buf_str(&a->request);
 }
 

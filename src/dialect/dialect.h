@@ -14,15 +14,11 @@
 #ifndef RL_DIALECT_DIALECT_H
 #define RL_DIALECT_DIALECT_H
 
-#include "base/arena.h"
-#include "base/buf.h"
-#include "base/err.h"
 #include "json/form.h"
 #include "json/scan.h"
 #include "json/splice.h"
-#include "message/chat.h"
+#include "dialect/translate.h"
 #include "message/event.h"
-#include "message/fault.h"
 #include "message/usage.h"
 
 /*     id           name           */
@@ -40,6 +36,7 @@
 	X(IMAGE_VARIATION, "image_variation") \
 	X(TRANSCRIPTION, "transcription")     \
 	X(TRANSLATION, "translation")         \
+	X(COUNT_TOKENS, "count_tokens")       \
 	X(PASS, "passthrough")
 
 enum rl_operation {
@@ -91,12 +88,29 @@ struct rl_name_value {
 	rl_str name, value;
 };
 
+/* How the events of a stream lie in its bytes. */
+enum rl_framing {
+	RL_FRAMING_SSE,         /* server-sent events: name and data */
+	RL_FRAMING_NDJSON,      /* a line each: data */
+	RL_FRAMING_EVENTSTREAM, /* AWS: name is ":event-type", or that of an exception; data is the payload */
+	RL_FRAMING_ARRAY,       /* elements of one JSON array: data */
+};
+
 struct rl_dialect {
 	rl_str name;
+	rl_str family;           /* whose seals its providers make; see translate.h */
+	enum rl_framing framing; /* of its streams */
+	/* Header fields that every call has ("anthropic-version"); ends with an empty name. NULL: none. */
+	const struct rl_name_value *headers;
 
 	/* --- the border --- */
 	/* Path below base_url for an operation ("/chat/completions"); empty if it has none. PASS: what precedes the rest. */
 	rl_str (*path)(enum rl_operation op);
+	/*
+	 * Where the path names the model: adds path and query below base_url. NULL: `path` says it all. `op` is one that
+	 * `path` knows (what it gives for it is the path's pattern then, for people).
+	 */
+	void (*write_path)(enum rl_operation op, const struct rl_facts *facts, bool stream, struct rl_buf *out);
 	/* Checks and reads a request body. On failure *fault (status 400, text in arena) says what and where. */
 	enum rl_err (*read_envelope)(enum rl_operation op, rl_str body, struct rl_arena *arena, struct rl_envelope *out,
 				     struct rl_fault *fault);
@@ -130,18 +144,26 @@ struct rl_dialect {
 	/* On failure *fault (status 400, text in arena) says what and where; RL_ERR_NOMEM too. */
 	enum rl_err (*parse_request)(enum rl_operation op, rl_str body, struct rl_arena *arena,
 				     struct rl_chat_request *out, struct rl_fault *fault);
-	/* `out` fails (rl_buf_ok) when the answer does not fit. */
-	void (*write_response)(enum rl_operation op, const struct rl_chat_response *response, struct rl_buf *out);
+	/* `out` fails (rl_buf_ok) when the answer does not fit. What the client's words lack is dropped in `t`. */
+	void (*write_response)(enum rl_operation op, const struct rl_chat_response *response, struct rl_translation *t,
+			       struct rl_buf *out);
+	/* Media type of its streams; empty: text/event-stream. */
+	rl_str stream_type;
 	/* Events to bytes, framing included; `codec` holds what must be remembered between events. */
 	void (*encode_event)(struct rl_encoder *codec, const struct rl_event *event, struct rl_buf *out);
+	size_t encoder_bytes;                           /* of `own` in the encoder */
+	void (*encoder_fini)(struct rl_encoder *codec); /* gives back what `own` holds; NULL: nothing */
 
 	/* --- client side (requests out, answers in) --- */
-	void (*write_request)(enum rl_operation op, const struct rl_chat_request *request, struct rl_buf *out);
+	/* Drops and refusals are in `t`; after a refusal (t->err) what is in `out` is worth nothing. */
+	void (*write_request)(enum rl_operation op, const struct rl_chat_request *request, struct rl_translation *t,
+			      struct rl_buf *out);
 	/* RL_ERR_SYNTAX: not an answer in this dialect; RL_ERR_NOMEM. */
 	enum rl_err (*parse_response)(enum rl_operation op, rl_str body, struct rl_arena *arena,
 				      struct rl_chat_response *out);
+	size_t decoder_bytes; /* of `own` in the decoder */
 	/*
-	 * One SSE event's data, as any number of events given to `emit`, whose text lives in `data` and the
+	 * One event of the stream, as any number of events given to `emit`, whose text lives in `data` and the
 	 * arena. RL_ERR_SYNTAX: not valid in this dialect; RL_ERR_LIMIT: more choices or tool calls than a
 	 * codec holds; RL_ERR_NOMEM; or what `emit` returned.
 	 */

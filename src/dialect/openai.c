@@ -38,6 +38,7 @@ static rl_str path(enum rl_operation op)
 		return RL_STR("/audio/translations");
 	case RL_OP_PASS:
 		return RL_STR("/");
+	case RL_OP_COUNT_TOKENS:
 	case RL_OP_NONE:
 	case RL_OP_COUNT:
 		break;
@@ -167,6 +168,8 @@ extern const struct rl_dialect rl_dialect_openai;
 
 const struct rl_dialect rl_dialect_openai = {
 	.name = RL_STR_INIT(RL_OPENAI_NAME),
+	.family = RL_STR_INIT(RL_OPENAI_NAME),
+	.framing = RL_FRAMING_SSE,
 	.path = path,
 	.read_envelope = rl_openai_read_envelope,
 	.edit_body = rl_openai_edit_body,

@@ -251,6 +251,9 @@ void rl_openai_encode_event(struct rl_encoder *codec, const struct rl_event *eve
 		else
 			encode_text(codec, event, out);
 		break;
+	case RL_EVENT_CITATION:
+		rl_encoder_lose(codec, "answer.citations");
+		break;
 	case RL_EVENT_NONE:
 	case RL_EVENT_COUNT:
 		assert(event->kind != RL_EVENT_NONE);

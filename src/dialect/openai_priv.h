@@ -69,8 +69,10 @@ enum rl_err rl_openai_parse_response(enum rl_operation op, rl_str body, struct r
 				     struct rl_chat_response *out);
 
 /* --- openai_write.c --- */
-void rl_openai_write_request(enum rl_operation op, const struct rl_chat_request *request, struct rl_buf *out);
-void rl_openai_write_response(enum rl_operation op, const struct rl_chat_response *response, struct rl_buf *out);
+void rl_openai_write_request(enum rl_operation op, const struct rl_chat_request *request, struct rl_translation *t,
+			     struct rl_buf *out);
+void rl_openai_write_response(enum rl_operation op, const struct rl_chat_response *response, struct rl_translation *t,
+			      struct rl_buf *out);
 void rl_openai_write_usage(const struct rl_usage *usage, struct rl_buf *out);
 
 /* --- openai_encode.c, openai_decode.c --- */

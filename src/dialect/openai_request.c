@@ -412,6 +412,7 @@ static void read_request(struct rl_reader *p, enum rl_operation op, rl_str body,
 	case RL_OP_TRANSCRIPTION:
 	case RL_OP_TRANSLATION:
 	case RL_OP_PASS:
+	case RL_OP_COUNT_TOKENS:
 	case RL_OP_COUNT:
 		assert(op == RL_OP_CHAT); /* the others have no message */
 	}
@@ -436,14 +437,8 @@ enum rl_err rl_openai_parse_request(enum rl_operation op, rl_str body, struct rl
 	struct rl_reader p = {.arena = arena, .fault = fault};
 	struct rl_json_error error;
 
-	*out = (struct rl_chat_request){
-		.dialect = RL_STR(RL_OPENAI_NAME),
-		.dimensions = RL_UNSET,
-		.max_tokens = RL_UNSET,
-		.max_completion_tokens = RL_UNSET,
-		.n = RL_UNSET,
-		.top_logprobs = RL_UNSET,
-	};
+	rl_chat_request_init(out);
+	out->dialect = RL_STR(RL_OPENAI_NAME);
 	enum rl_err err = rl_json_scan(body, NULL, 0, RL_JSON_LAX, NULL, &error);
 
 	if (err) {

@@ -13,6 +13,7 @@
 /* Raw members and parts belong to the dialect that read them. */
 struct writer {
 	struct rl_buf *out;
+	struct rl_translation *t;
 	bool ours;
 };
 
@@ -20,6 +21,8 @@ static void extras(const struct writer *w, struct rl_extras list)
 {
 	if (w->ours)
 		rl_build_extras(w->out, list);
+	else
+		rl_drop_extras(w->t, "", list);
 }
 
 static void number(struct rl_buf *out, const char *key, rl_str raw)
@@ -554,9 +557,10 @@ static void write_chat(const struct writer *w, const struct rl_chat_request *req
 	integer(out, "top_logprobs", request->top_logprobs);
 }
 
-void rl_openai_write_request(enum rl_operation op, const struct rl_chat_request *request, struct rl_buf *out)
+void rl_openai_write_request(enum rl_operation op, const struct rl_chat_request *request, struct rl_translation *t,
+			     struct rl_buf *out)
 {
-	struct writer w = {out, rl_str_eq(request->dialect, RL_STR(RL_OPENAI_NAME))};
+	struct writer w = {out, t, rl_str_eq(request->dialect, RL_STR(RL_OPENAI_NAME))};
 
 	RL_BUF_LIT(out, "{");
 	rl_build_text(out, "model", request->model);
@@ -589,6 +593,7 @@ void rl_openai_write_request(enum rl_operation op, const struct rl_chat_request 
 	case RL_OP_TRANSCRIPTION:
 	case RL_OP_TRANSLATION:
 	case RL_OP_PASS:
+	case RL_OP_COUNT_TOKENS:
 	case RL_OP_COUNT:
 		assert(op == RL_OP_CHAT); /* the others have no message */
 	}
@@ -775,9 +780,10 @@ static void write_embeddings(const struct writer *w, const struct rl_chat_respon
 	rl_build_text(out, "model", response->model);
 }
 
-void rl_openai_write_response(enum rl_operation op, const struct rl_chat_response *response, struct rl_buf *out)
+void rl_openai_write_response(enum rl_operation op, const struct rl_chat_response *response, struct rl_translation *t,
+			      struct rl_buf *out)
 {
-	struct writer w = {out, rl_str_eq(response->dialect, RL_STR(RL_OPENAI_NAME))};
+	struct writer w = {out, t, rl_str_eq(response->dialect, RL_STR(RL_OPENAI_NAME))};
 	bool chat = op == RL_OP_CHAT;
 
 	if (op == RL_OP_EMBEDDING) {

@@ -18,169 +18,9 @@
 #ifndef RL_MESSAGE_CHAT_H
 #define RL_MESSAGE_CHAT_H
 
-#include "base/slice.h"
 #include "message/finish.h"
+#include "message/part.h"
 #include "message/usage.h"
-
-/* A member of a JSON object that the message does not model. */
-struct rl_extra {
-	rl_str key;  /* raw, with its quotes */
-	rl_str json; /* raw value */
-};
-
-struct rl_extras {
-	const struct rl_extra *v;
-	size_t n;
-};
-
-/* Yes, no, or not said. */
-enum rl_choice3 { RL_UNSAID, RL_NO, RL_YES };
-
-#define RL_ROLES(X)               \
-	X(NONE, "none")           \
-	X(SYSTEM, "system")       \
-	X(DEVELOPER, "developer") \
-	X(USER, "user")           \
-	X(ASSISTANT, "assistant") \
-	X(TOOL, "tool")
-
-enum rl_role {
-#define X(id, name) RL_ROLE_##id,
-	RL_ROLES(X)
-#undef X
-		RL_ROLE_COUNT
-};
-const char *rl_role_name(enum rl_role role);
-
-/*
- * What a message is made of. RAW is a part that exists in one dialect only (a
- * hosted tool's result, a vendor's own block): `json`, to be written back to that
- * dialect and reported by others.
- */
-#define RL_PARTS(X)                   \
-	X(NONE, "none")               \
-	X(TEXT, "text")               \
-	X(REFUSAL, "refusal")         \
-	X(REASONING, "reasoning")     \
-	X(IMAGE, "image")             \
-	X(AUDIO, "audio")             \
-	X(DOCUMENT, "document")       \
-	X(TOOL_CALL, "tool_call")     \
-	X(TOOL_RESULT, "tool_result") \
-	X(RAW, "raw")
-
-enum rl_part_kind {
-#define X(id, name) RL_PART_##id,
-	RL_PARTS(X)
-#undef X
-		RL_PART_COUNT
-};
-const char *rl_part_kind_name(enum rl_part_kind kind);
-
-/* Where the bytes of an image, a sound or a document are. */
-enum rl_media_source {
-	RL_MEDIA_NONE,
-	RL_MEDIA_BASE64, /* in `data`, base64 */
-	RL_MEDIA_URL,    /* at the address in `data` */
-	RL_MEDIA_FILE,   /* uploaded before, id in `data`: known to one provider only */
-	RL_MEDIA_TEXT,   /* in `data`, plain text */
-};
-
-struct rl_media {
-	enum rl_media_source source;
-	rl_str data;
-	rl_str mime;             /* "image/png"; empty: not said */
-	rl_str name;             /* file name or title, or empty */
-	rl_str detail;           /* image resolution asked for ("low"), or empty */
-	struct rl_extras extras; /* of the object that holds the media, inside the part */
-};
-
-/*
- * Thoughts of the model. `signature` and `redacted` are the provider's sealed
- * bytes: they go back exactly as they came, and only to the provider that made them.
- */
-struct rl_reasoning {
-	rl_str text;
-	rl_str signature;
-	rl_str redacted; /* an encrypted block in place of text */
-	rl_str spelling; /* the field's name where it is another than the dialect's usual one; else empty */
-};
-
-#define RL_TOOL_KINDS(X)        \
-	X(NONE, "none")         \
-	X(FUNCTION, "function") \
-	X(CUSTOM, "custom")     \
-	X(LEGACY, "legacy")     \
-	X(HOSTED, "hosted")
-
-/*
- * FUNCTION takes JSON arguments by a schema, CUSTOM takes free text by a format,
- * LEGACY is a function in OpenAI's deprecated form (`functions`), without call ids;
- * HOSTED runs at the provider and is only carried, as `json`.
- */
-enum rl_tool_kind {
-#define X(id, name) RL_TOOL_KIND_##id,
-	RL_TOOL_KINDS(X)
-#undef X
-		RL_TOOL_KIND_COUNT
-};
-const char *rl_tool_kind_name(enum rl_tool_kind kind);
-
-struct rl_tool_call {
-	enum rl_tool_kind kind;
-	rl_str id; /* empty where the dialect has none */
-	rl_str name;
-	/* FUNCTION: JSON text as the model wrote it, perhaps invalid; CUSTOM: free text; HOSTED: the whole call, raw. */
-	rl_str arguments;
-	struct rl_extras extras; /* of the object that holds name and arguments, inside the call */
-};
-
-struct rl_part;
-
-struct rl_tool_result {
-	rl_str call_id; /* of the call it answers; empty for LEGACY */
-	rl_str name;    /* of the tool, where the dialect says it */
-	const struct rl_part *parts;
-	size_t n_parts;
-	bool is_error;
-	enum rl_tool_kind kind;
-};
-
-struct rl_part {
-	enum rl_part_kind kind;
-	union {
-		rl_str text; /* TEXT, REFUSAL */
-		struct rl_media media;
-		struct rl_reasoning reasoning;
-		struct rl_tool_call call;
-		struct rl_tool_result result;
-		rl_str json; /* RAW */
-	};
-	struct rl_extras extras;
-};
-
-/*
- * One turn, or a piece of one. A tool's result is a part, not a message: dialects
- * that give it a message of its own use role TOOL with one TOOL_RESULT part.
- */
-struct rl_message {
-	enum rl_role role;
-	rl_str name; /* of the speaker, or empty */
-	struct rl_part *parts;
-	size_t n_parts;
-	struct rl_extras extras;
-};
-
-/* A tool offered to the model. */
-struct rl_tool {
-	enum rl_tool_kind kind;
-	rl_str name, description;
-	rl_str schema; /* FUNCTION, LEGACY: raw JSON Schema of the arguments, or empty */
-	rl_str format; /* CUSTOM: raw object, or empty */
-	enum rl_choice3 strict;
-	rl_str json;                    /* HOSTED: the whole definition, raw */
-	struct rl_extras extras, inner; /* of the tool, and of the object inside that defines it */
-};
 
 enum rl_tool_choice_mode {
 	RL_TOOL_CHOICE_UNSAID,
@@ -220,8 +60,8 @@ struct rl_input {
 
 enum rl_encoding { RL_ENCODING_UNSAID, RL_ENCODING_FLOAT, RL_ENCODING_BASE64 };
 
-/* Not said, for the integers below. */
-#define RL_UNSET (-1)
+/* `reasoning_budget`: as much as the model thinks right. */
+#define RL_BUDGET_AUTO (-2)
 
 struct rl_chat_request {
 	rl_str dialect; /* who parsed it: whose words extras, RAW and HOSTED are */
@@ -235,7 +75,11 @@ struct rl_chat_request {
 	struct rl_tool_choice tool_choice;
 	enum rl_choice3 parallel_tool_calls;
 	struct rl_format format;
-	rl_str effort; /* of reasoning: "none", "low" and so on, or empty */
+	rl_str effort;                   /* of reasoning: "none", "low" and so on, or empty */
+	enum rl_choice3 reasoning;       /* wanted at all, where it is said apart from how much */
+	int64_t reasoning_budget;        /* tokens; RL_UNSET. RL_BUDGET_AUTO: the model decides */
+	enum rl_choice3 reasoning_shown; /* thoughts, or a summary of them, wanted in the answer */
+	struct rl_cache_mark cache;      /* of the request as a whole */
 
 	/* Completions and embeddings. */
 	struct rl_input *inputs;
@@ -243,6 +87,7 @@ struct rl_chat_request {
 	bool single_input;         /* one text or token list, not a list of them */
 	int64_t dimensions;        /* RL_UNSET */
 	enum rl_encoding encoding; /* of embeddings in the answer */
+	rl_str purpose;            /* of an embedding: "query", "document", "classification", "clustering", or empty */
 
 	/* Limits and sampling. */
 	int64_t max_tokens; /* of the visible answer (deprecated in OpenAI's API, usual elsewhere); RL_UNSET */
@@ -261,10 +106,24 @@ struct rl_chat_request {
 	struct rl_extras extras;
 };
 
+/* Nothing is said, of nothing. */
+static inline void rl_chat_request_init(struct rl_chat_request *request)
+{
+	*request = (struct rl_chat_request){
+		.dimensions = RL_UNSET,
+		.max_tokens = RL_UNSET,
+		.max_completion_tokens = RL_UNSET,
+		.n = RL_UNSET,
+		.top_logprobs = RL_UNSET,
+		.reasoning_budget = RL_UNSET,
+	};
+}
+
 struct rl_choice {
 	uint32_t index;
 	enum rl_finish finish;
 	rl_str finish_word;        /* the provider's own, when `finish` is OTHER */
+	rl_str stop_sequence;      /* the one that was met, where the provider says it; p == NULL: not said */
 	struct rl_message message; /* a completion's text is one TEXT part */
 	rl_str logprobs;           /* raw, or empty */
 	struct rl_extras extras;

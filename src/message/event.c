@@ -41,6 +41,15 @@ void rl_encoder_fini(struct rl_encoder *codec)
 	rl_buf_fini(&codec->usage);
 }
 
+void rl_encoder_lose(struct rl_encoder *codec, const char *what)
+{
+	for (unsigned i = 0; i < codec->n_lost; i++)
+		if (strcmp(codec->lost[i], what) == 0)
+			return;
+	if (codec->n_lost < RL_ENCODER_LOST_MAX)
+		codec->lost[codec->n_lost++] = what;
+}
+
 bool rl_codec_marked(const uint64_t bits[RL_CODEC_CHOICES_MAX / 64], uint32_t at)
 {
 	return at >= RL_CODEC_CHOICES_MAX || (bits[at / 64] >> (at % 64) & 1);

@@ -25,6 +25,7 @@
 	X(TEXT, "text")                               \
 	X(REFUSAL, "refusal")                         \
 	X(REASONING, "reasoning")                     \
+	X(CITATION, "citation")                       \
 	X(TOOL_CALL_START, "tool_call_start")         \
 	X(TOOL_CALL_ARGUMENTS, "tool_call_arguments") \
 	X(EXTRA, "extra")                             \
@@ -46,18 +47,28 @@ enum rl_extra_scope { RL_EXTRA_ANSWER, RL_EXTRA_CHOICE, RL_EXTRA_DELTA };
 
 struct rl_event {
 	enum rl_event_kind kind;
-	uint32_t choice;  /* which of the n answers; all kinds but START, USAGE, ERROR, DONE */
-	uint32_t tool;    /* TOOL_*: number of the call within its choice, from 0, in order of START */
-	rl_str text;      /* TEXT, REFUSAL, REASONING, TOOL_CALL_ARGUMENTS: the next piece */
-	rl_str signature; /* REASONING: a piece of the provider's seal, or empty */
-	rl_str spelling;  /* REASONING: as in struct rl_reasoning */
-	rl_str logprobs;  /* TEXT, REFUSAL: raw, or empty */
-	rl_str id;        /* START: of the answer; TOOL_CALL_START: of the call, perhaps empty */
-	rl_str name;      /* START: model; TOOL_CALL_START: of the tool */
-	int64_t created;  /* START: Unix time, seconds; 0: not said */
+	uint32_t choice; /* which of the n answers; all kinds but START, USAGE, ERROR, DONE */
+	uint32_t tool;   /* TOOL_*: number of the call within its choice, from 0, in order of START */
+	rl_str text;     /* TEXT, REFUSAL, REASONING, TOOL_CALL_ARGUMENTS: the next piece */
+	/*
+	 * Number of the part (struct rl_part) that this belongs to, within its choice, from 0. A dialect that has no such
+	 * numbers gives every kind its own; whoever writes parts ends one when number or kind changes.
+	 */
+	uint32_t part;
+	rl_str signature;                   /* REASONING: a piece of the provider's seal, or empty */
+	rl_str redacted;                    /* REASONING: an encrypted block, whole, alone in its part */
+	rl_str spelling;                    /* REASONING: as in struct rl_reasoning */
+	rl_str family;                      /* REASONING: whose seal it is */
+	bool summary;                       /* REASONING: as in struct rl_reasoning */
+	const struct rl_citation *citation; /* CITATION: of the text part that is being written */
+	rl_str logprobs;                    /* TEXT, REFUSAL: raw, or empty */
+	rl_str id;   /* START: of the answer; REASONING: of its block; TOOL_CALL_START: of the call, perhaps empty */
+	rl_str name; /* START: model; TOOL_CALL_START: of the tool */
+	int64_t created; /* START: Unix time, seconds; 0: not said */
 	enum rl_tool_kind tool_kind;
 	enum rl_finish finish;
-	rl_str finish_word; /* FINISH: the provider's own word when `finish` is OTHER */
+	rl_str finish_word;   /* FINISH: the provider's own word when `finish` is OTHER */
+	rl_str stop_sequence; /* FINISH: the one that was met; p == NULL: not said */
 	struct rl_usage usage;
 	rl_str usage_json;       /* USAGE: the provider's own object, raw, or empty */
 	struct rl_extras extras; /* START: of the whole answer; EXTRA: of extra_scope */
@@ -85,9 +96,12 @@ struct rl_decoder {
 	uint64_t tool_called[RL_CODEC_CHOICES_MAX / 64]; /* choices in which a tool was called */
 	struct rl_codec_tool tools[RL_CODEC_TOOLS_MAX];
 	size_t n_tools;
+	void *own; /* what else the dialect must remember: its `decoder_bytes`, zeroed, of whoever made the codec; or NULL */
 };
 
 void rl_decoder_init(struct rl_decoder *codec);
+
+#define RL_ENCODER_LOST_MAX 8u
 
 /* To a client's stream. */
 struct rl_encoder {
@@ -97,11 +111,17 @@ struct rl_encoder {
 	uint64_t opened[RL_CODEC_CHOICES_MAX / 64]; /* choices whose first chunk is out */
 	struct rl_buf head;                         /* what each chunk begins with */
 	struct rl_buf usage;                        /* the last usage object */
+	void *own; /* what else the dialect must remember: its `encoder_bytes`, zeroed, of whoever made the codec; or NULL */
+	const char *lost[RL_ENCODER_LOST_MAX]; /* what of the answer the client's words lack ("answer.citations") */
+	unsigned n_lost;
 };
 
 /* Takes no memory before the first event. */
 void rl_encoder_init(struct rl_encoder *codec, unsigned operation, bool include_usage);
 void rl_encoder_fini(struct rl_encoder *codec); /* accepts NULL */
+
+/* Names what of an answer is left out; a literal. Once each. */
+void rl_encoder_lose(struct rl_encoder *codec, const char *what);
 
 /* Sets bit `at`; whether it was set before. at >= RL_CODEC_CHOICES_MAX: true. */
 bool rl_codec_mark(uint64_t bits[RL_CODEC_CHOICES_MAX / 64], uint32_t at);

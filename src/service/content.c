@@ -173,6 +173,16 @@ static void fill_part(const struct sim_request *rq, rl_str text, struct rl_part 
 					  .arguments = text}};
 }
 
+static void write_response(struct sim_request *rq, const struct rl_chat_response *response, struct rl_buf *out)
+{
+	static const struct rl_facts facts = {.provider = RL_STR_INIT("simulator")};
+	struct rl_translation t;
+
+	rl_translation_init(&t, &rq->x->arena, &facts, false);
+	rq->dialect->write_response(rq->operation, response, &t, out);
+	out->failed |= t.err != RL_OK;
+}
+
 static void write_choices(struct sim_request *rq, struct rl_buf *out)
 {
 	struct rl_choice choices[SIM_CHOICES_MAX];
@@ -201,7 +211,7 @@ static void write_choices(struct sim_request *rq, struct rl_buf *out)
 
 	if (rq->b.usage != SIM_USAGE_NEVER)
 		response.usage = usage_of(rq);
-	rq->dialect->write_response(rq->operation, &response, out);
+	write_response(rq, &response, out);
 }
 
 /* Millionths as decimals in an array. */
@@ -293,7 +303,7 @@ static void write_embeddings(struct sim_request *rq, struct rl_buf *out)
 
 	response.usage.known = rq->b.usage != SIM_USAGE_NEVER;
 	if (rl_buf_ok(&list))
-		rq->dialect->write_response(rq->operation, &response, out);
+		write_response(rq, &response, out);
 	else
 		out->failed = true;
 	rl_buf_fini(&list);

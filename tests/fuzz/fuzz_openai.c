@@ -135,6 +135,16 @@ static void fuzz_request(enum rl_operation op, rl_str body)
 	rl_buf_fini(&whole);
 }
 
+/* The reader of what is written: one without peculiarities. */
+static struct rl_translation *reader(void)
+{
+	static const struct rl_facts facts = {.provider = RL_STR_INIT("p"), .model = RL_STR_INIT("m")};
+	static struct rl_translation t;
+
+	rl_translation_init(&t, &arena, &facts, false);
+	return &t;
+}
+
 static void fuzz_message(enum rl_operation op, rl_str body)
 {
 	struct rl_chat_request request;
@@ -143,14 +153,14 @@ static void fuzz_message(enum rl_operation op, rl_str body)
 
 	rl_buf_init(&out, 1 << 22);
 	if (dialect->parse_request(op, body, &arena, &request, &fault) == RL_OK) {
-		dialect->write_request(op, &request, &out);
+		dialect->write_request(op, &request, reader(), &out);
 		CHECK(rl_buf_ok(&out));
 		rl_str first = in_arena(&out);
 
 		CHECK(rl_json_scan(first, NULL, 0, RL_JSON_LAX, NULL, NULL) == RL_OK);
 		CHECK(dialect->parse_request(op, first, &arena, &request, &fault) == RL_OK);
 		rl_buf_reset(&out);
-		dialect->write_request(op, &request, &out);
+		dialect->write_request(op, &request, reader(), &out);
 		CHECK(rl_str_eq(first, rl_buf_str(&out)));
 	} else {
 		CHECK(fault.status == 400 && fault.message.n);
@@ -169,7 +179,7 @@ static void fuzz_answer(enum rl_operation op, rl_str body)
 		return;
 	rl_buf_init(&out, 1 << 22);
 	response.encoding = (enum rl_encoding)(body.n % 3);
-	dialect->write_response(op, &response, &out);
+	dialect->write_response(op, &response, reader(), &out);
 	CHECK(rl_buf_ok(&out));
 	rl_str first = in_arena(&out);
 
@@ -177,7 +187,7 @@ static void fuzz_answer(enum rl_operation op, rl_str body)
 	CHECK(dialect->parse_response(op, first, &arena, &response) == RL_OK);
 	response.encoding = RL_ENCODING_UNSAID;
 	rl_buf_reset(&out);
-	dialect->write_response(op, &response, &out);
+	dialect->write_response(op, &response, reader(), &out);
 	CHECK(rl_str_eq(first, rl_buf_str(&out)));
 	rl_buf_fini(&out);
 }

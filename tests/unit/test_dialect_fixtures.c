@@ -308,9 +308,9 @@ static void check_answer(void **state, const char *path, rl_str text, enum rl_op
 	rl_buf_init(&first, 16 << 20);
 	rl_buf_init(&second, 16 << 20);
 	assert_int_equal(openai()->parse_response(op, text, *state, &one), RL_OK);
-	openai()->write_response(op, &one, &first);
+	openai()->write_response(op, &one, plain_reader(*state), &first);
 	assert_int_equal(openai()->parse_response(op, rl_buf_str(&first), *state, &two), RL_OK);
-	openai()->write_response(op, &two, &second);
+	openai()->write_response(op, &two, plain_reader(*state), &second);
 	if (!rl_str_eq(rl_buf_str(&first), rl_buf_str(&second)))
 		fail_msg("%s: not stable", path);
 	assert_int_equal(one.usage.prompt_tokens, glance.usage.prompt_tokens);
@@ -355,13 +355,13 @@ static void request(void **state, const char *path, rl_str text)
 	    openai()->parse_request(RL_OP_CHAT, text, *state, &parsed, &fault))
 		fail_msg("%s: %.*s", path, RL_STR_ARG(fault.message));
 	rl_buf_init(&out, 16 << 20);
-	openai()->write_request(RL_OP_CHAT, &parsed, &out);
+	openai()->write_request(RL_OP_CHAT, &parsed, plain_reader(*state), &out);
 	struct rl_chat_request again;
 	struct rl_buf second;
 
 	rl_buf_init(&second, 16 << 20);
 	assert_int_equal(openai()->parse_request(RL_OP_CHAT, rl_buf_str(&out), *state, &again, &fault), RL_OK);
-	openai()->write_request(RL_OP_CHAT, &again, &second);
+	openai()->write_request(RL_OP_CHAT, &again, plain_reader(*state), &second);
 	if (!rl_str_eq(rl_buf_str(&out), rl_buf_str(&second)))
 		fail_msg("%s: not stable", path);
 	assert_text(env.model, again.model.p ? rl_arena_dup(*state, again.model).p : "");

@@ -71,4 +71,14 @@ static inline bool text_has(rl_str text, const char *part)
 	return text.n && memmem(text.p, text.n, part, strlen(part)) != NULL;
 }
 
+/* A reader without peculiarities, who has nothing dropped in silence: the next call begins anew. */
+static inline struct rl_translation *plain_reader(struct rl_arena *arena)
+{
+	static const struct rl_facts facts = {.provider = RL_STR_INIT("p"), .model = RL_STR_INIT("m")};
+	static struct rl_translation t;
+
+	rl_translation_init(&t, arena, &facts, false);
+	return &t;
+}
+
 #endif

@@ -19,7 +19,7 @@ static void goes_round(void **state, enum rl_operation op, const char *body)
 	struct rl_buf out;
 
 	rl_buf_init(&out, 1 << 20);
-	openai()->write_request(op, &request, &out);
+	openai()->write_request(op, &request, plain_reader(*state), &out);
 	assert_true(rl_buf_ok(&out));
 	assert_true(json_same(rl_buf_str(&out), rl_str_of(body)));
 	rl_buf_fini(&out);
@@ -187,7 +187,7 @@ static void foreign_extras_stay_out(void **state)
 
 	r.dialect = RL_STR("other");
 	rl_buf_init(&out, 4096);
-	openai()->write_request(RL_OP_CHAT, &r, &out);
+	openai()->write_request(RL_OP_CHAT, &r, plain_reader(*state), &out);
 	assert_true(json_same(rl_buf_str(&out),
 			      RL_STR("{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"a\"}]}")));
 	rl_buf_fini(&out);
@@ -210,7 +210,7 @@ static void mixed_results_are_split(void **state)
 	r.messages = &message;
 	r.n_messages = 1;
 	rl_buf_init(&out, 4096);
-	openai()->write_request(RL_OP_CHAT, &r, &out);
+	openai()->write_request(RL_OP_CHAT, &r, plain_reader(*state), &out);
 	assert_true(json_same(
 		rl_buf_str(&out),
 		RL_STR("{\"model\":\"m\",\"messages\":[{\"role\":\"tool\",\"tool_call_id\":\"c1\",\"content\":\"42\"},"
@@ -228,7 +228,7 @@ static void answer_round(void **state, enum rl_operation op, const char *body, e
 	assert_int_equal(openai()->parse_response(op, rl_str_of(body), *state, &response), RL_OK);
 	response.encoding = encoding;
 	rl_buf_init(&out, 1 << 20);
-	openai()->write_response(op, &response, &out);
+	openai()->write_response(op, &response, plain_reader(*state), &out);
 	assert_true(rl_buf_ok(&out));
 	assert_true(json_same(rl_buf_str(&out), rl_str_of(wanted)));
 	rl_buf_fini(&out);
@@ -301,14 +301,14 @@ static void embeddings_change_their_form(void **state)
 
 	rl_buf_init(&out, 4096);
 	r.encoding = RL_ENCODING_FLOAT;
-	openai()->write_response(RL_OP_EMBEDDING, &r, &out);
+	openai()->write_response(RL_OP_EMBEDDING, &r, plain_reader(*state), &out);
 	assert_true(text_has(rl_buf_str(&out), "\"embedding\":[1,-2.5,0.100000001]"));
 	for (size_t i = 0; i < 2; i++) {
 		snprintf(body, sizeof body, "{\"data\":[{\"embedding\":[1%s]}]}", i ? ", -25e-1 " : "");
 		assert_int_equal(openai()->parse_response(RL_OP_EMBEDDING, rl_str_of(body), *state, &r), RL_OK);
 		rl_buf_reset(&out);
 		r.encoding = RL_ENCODING_BASE64;
-		openai()->write_response(RL_OP_EMBEDDING, &r, &out);
+		openai()->write_response(RL_OP_EMBEDDING, &r, plain_reader(*state), &out);
 		assert_true(text_has(rl_buf_str(&out), tails[i]));
 	}
 	rl_buf_fini(&out);
