@@ -11,7 +11,7 @@
 
 #include "app/command.h"
 #include "app/setup.h"
-#include "http/sse.h"
+#include "frame/sse.h"
 #include "policy/plan.h"
 #include "policy/snapshot.h"
 #include "provider/catalog.h"

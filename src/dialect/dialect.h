@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A dialect is one wire format of model providers, both directions, behind one
- * vtable and in one file. The gateway uses three groups of it:
+ * vtable (rooms dialect, for OpenAI's, and dialects). No dialect knows another. The gateway uses three groups of it:
  *
  *  - the border: what it must read of a request or an answer that passes through
  *    in the same dialect (spans, usage, finish, errors), without building a tree;
@@ -18,6 +18,7 @@
 #include "json/scan.h"
 #include "json/splice.h"
 #include "dialect/translate.h"
+#include "frame/frames.h"
 #include "message/event.h"
 #include "message/usage.h"
 
@@ -86,14 +87,6 @@ struct rl_glance {
 /* One header of a provider's answer, for the readers below. */
 struct rl_name_value {
 	rl_str name, value;
-};
-
-/* How the events of a stream lie in its bytes. */
-enum rl_framing {
-	RL_FRAMING_SSE,         /* server-sent events: name and data */
-	RL_FRAMING_NDJSON,      /* a line each: data */
-	RL_FRAMING_EVENTSTREAM, /* AWS: name is ":event-type", or that of an exception; data is the payload */
-	RL_FRAMING_ARRAY,       /* elements of one JSON array: data */
 };
 
 struct rl_dialect {

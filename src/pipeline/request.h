@@ -10,7 +10,7 @@
 #define RL_PIPELINE_REQUEST_H
 
 #include "http/inflate.h"
-#include "http/sse.h"
+#include "frame/sse.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/route.h"
 #include "policy/plan.h"

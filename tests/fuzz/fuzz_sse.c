@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 #include "base/random.h"
-#include "http/sse.h"
+#include "frame/sse.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

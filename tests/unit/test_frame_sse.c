@@ -14,7 +14,7 @@
 #include "base/random.h"
 #include <stdio.h>
 
-#include "http/sse.h"
+#include "frame/sse.h"
 
 /* What a stream came out as, written down so that two runs can be compared. */
 struct transcript {

@@ -9,7 +9,7 @@
  * in LF, but after a lone CR ("\r\r") the event is complete at once, and an LF
  * that follows opens the raw text of the next event, where it means nothing.
  */
-#include "http/sse.h"
+#include "frame/sse.h"
 
 #include <assert.h>
 #ifdef __SSE2__

@@ -7,8 +7,8 @@
  * The raw bytes of all events, in order, are the bytes of the stream: comments and
  * unknown fields stay in the raw text of the event that follows them.
  */
-#ifndef RL_HTTP_SSE_H
-#define RL_HTTP_SSE_H
+#ifndef RL_FRAME_SSE_H
+#define RL_FRAME_SSE_H
 
 #include "base/buf.h"
 #include "base/err.h"

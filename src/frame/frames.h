@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A provider's stream cut into its events, however they lie in its bytes: whoever
+ * reads a stream through a dialect gets a name and data, and need not know which
+ * framing it was. (What passes untouched uses sse.h directly.)
+ */
+#ifndef RL_FRAME_FRAMES_H
+#define RL_FRAME_FRAMES_H
+
+#include "frame/sse.h"
+
+enum rl_framing {
+	RL_FRAMING_SSE, /* server-sent events: name and data */
+};
+
+struct rl_frames {
+	enum rl_framing framing;
+	struct rl_sse sse;
+};
+
+/* max_event_bytes: the longest raw event. */
+void rl_frames_init(struct rl_frames *frames, enum rl_framing framing, size_t max_event_bytes);
+void rl_frames_fini(struct rl_frames *frames); /* accepts NULL */
+/* As rl_sse_feed and rl_sse_next. SYNTAX too: the framing itself is broken, and nothing can follow. */
+void rl_frames_feed(struct rl_frames *frames, rl_str piece);
+enum rl_err rl_frames_next(struct rl_frames *frames, struct rl_sse_event *out) RL_MUST_CHECK;
+/*
+ * The stream has ended: the last event may lack what would have ended it. OK: *out holds it, valid until the next
+ * call; AGAIN: there is none; SYNTAX: it is cut in the middle of what cannot be read in part.
+ */
+enum rl_err rl_frames_last(struct rl_frames *frames, struct rl_sse_event *out) RL_MUST_CHECK;
+
+#endif
