@@ -5,10 +5,6 @@
  */
 #include "dialect/openai_priv.h"
 
-/* More ids than any provider lists; an aggregator has some hundreds. */
-#define MODELS_MAX 10000
-#define MODEL_ID_MAX_BYTES 256
-
 static rl_str path(enum rl_operation op)
 {
 	switch (op) {
@@ -117,51 +113,13 @@ static rl_str model_list(rl_str body)
 	return rl_json_span_text(body, &span);
 }
 
-/* The id of one line; empty for a line without a usable one. */
-static enum rl_err model_id(rl_str line, struct rl_arena *arena, rl_str *id)
-{
-	static const rl_str key = RL_STR_INIT("id");
-	struct rl_json_span span;
-
-	*id = rl_str_make(NULL, 0);
-	rl_json_find(line, &key, 1, &span);
-	if (span.type != RL_JSON_STRING || span.n > MODEL_ID_MAX_BYTES)
-		return RL_OK;
-	if (rl_json_unescape(rl_json_span_text(line, &span), arena, id) == RL_ERR_NOMEM)
-		return RL_ERR_NOMEM;
-	/* The body does not outlive the reader's call. */
-	if (id->n)
-		*id = rl_arena_dup(arena, *id);
-	return id->n && !id->p ? RL_ERR_NOMEM : RL_OK;
-}
-
 static enum rl_err read_models(rl_str body, struct rl_arena *arena, rl_str **ids, size_t *n)
 {
-	struct rl_json_iter iter;
-	rl_str line, list;
-	size_t count = 0;
-
 	*ids = NULL;
 	*n = 0;
 	if (rl_json_scan(body, NULL, 0, RL_JSON_LAX, NULL, NULL))
 		return RL_ERR_SYNTAX;
-	list = model_list(body);
-	if (rl_json_type_of(list) != RL_JSON_ARRAY)
-		return RL_ERR_SYNTAX;
-	rl_json_iter_array(&iter, list);
-	while (count < MODELS_MAX && rl_json_iter_next(&iter, &line))
-		count++;
-	*ids = RL_NEW_ARRAY(arena, rl_str, count ? count : 1);
-	if (!*ids)
-		return RL_ERR_NOMEM;
-	rl_json_iter_array(&iter, list);
-	while (count-- && rl_json_iter_next(&iter, &line)) {
-		if (model_id(line, arena, &(*ids)[*n]))
-			return RL_ERR_NOMEM;
-		if ((*ids)[*n].n)
-			++*n;
-	}
-	return RL_OK;
+	return rl_border_read_ids(model_list(body), RL_STR("id"), arena, ids, n);
 }
 
 extern const struct rl_dialect rl_dialect_openai;

@@ -8,7 +8,6 @@
 
 #include <assert.h>
 
-#define MODEL_MAX_BYTES 256
 #define WANT_USAGE "{\"include_usage\":true}"
 
 /*
@@ -68,88 +67,6 @@ static const struct {
 
 static const rl_str include_usage_key = RL_STR_INIT("include_usage");
 
-/* A 400; `message` may have p == NULL when the arena was full. */
-static enum rl_err refuse(struct rl_fault *fault, rl_str param, const char *code, rl_str message)
-{
-	*fault = (struct rl_fault){
-		.cls = RL_FAULT_BAD_REQUEST,
-		.status = 400,
-		.type = RL_STR("invalid_request_error"),
-		.code = rl_str_of(code),
-		.param = param,
-		.message = message.p ? message : RL_STR("The request body is not valid."),
-		.retry_after_s = -1,
-	};
-	return RL_ERR_SYNTAX;
-}
-
-static enum rl_err out_of_memory(struct rl_fault *fault)
-{
-	*fault = (struct rl_fault){
-		.cls = RL_FAULT_INTERNAL,
-		.status = 500,
-		.message = RL_STR("The gateway is out of memory for this request."),
-		.retry_after_s = -1,
-	};
-	return RL_ERR_NOMEM;
-}
-
-void rl_openai_json_fault(const struct rl_json_error *error, enum rl_err err, struct rl_arena *arena,
-			  struct rl_fault *fault)
-{
-	rl_str message;
-
-	if (err == RL_ERR_DUPLICATE) {
-		message = rl_arena_printf(arena,
-					  "The member '%.*s' of the request body is given twice, or in a spelling that "
-					  "some parsers take for it, at line %u, column %u. Send it once.",
-					  RL_STR_ARG(error->key), error->line, error->column);
-		refuse(fault, error->key, "duplicate_parameter", message);
-		return;
-	}
-	message = rl_arena_printf(arena, "The request body is not valid JSON at line %u, column %u: %s.", error->line,
-				  error->column, error->what);
-	refuse(fault, rl_str_make(NULL, 0), "invalid_json", message);
-}
-
-static enum rl_err missing(struct rl_arena *arena, struct rl_fault *fault, rl_str param)
-{
-	return refuse(fault, param, "missing_required_parameter",
-		      rl_arena_printf(arena, "The request body has no '%.*s'.", RL_STR_ARG(param)));
-}
-
-static enum rl_err wrong_type(struct rl_arena *arena, struct rl_fault *fault, rl_str param, const char *wanted,
-			      enum rl_json_type is)
-{
-	return refuse(fault, param, "invalid_type",
-		      rl_arena_printf(arena, "The member '%.*s' must be %s, but it is of type %s.", RL_STR_ARG(param),
-				      wanted, rl_json_type_name(is)));
-}
-
-static enum rl_err read_model(enum rl_operation op, rl_str body, const struct rl_json_span *span,
-			      struct rl_arena *arena, struct rl_envelope *out, struct rl_fault *fault)
-{
-	rl_str key = policy_keys[K_MODEL];
-
-	if (span->type == RL_JSON_NONE || span->type == RL_JSON_NULL)
-		return rules[op].needs_model ? missing(arena, fault, key) : RL_OK;
-	if (span->type != RL_JSON_STRING)
-		return wrong_type(arena, fault, key, "a string", span->type);
-	enum rl_err err = rl_json_unescape(rl_json_span_text(body, span), arena, &out->model);
-
-	if (err == RL_ERR_NOMEM)
-		return out_of_memory(fault);
-	if (err || !out->model.n || out->model.n > MODEL_MAX_BYTES)
-		return refuse(fault, key, "invalid_value",
-			      RL_STR("The member 'model' must be a name of 1 to 256 bytes."));
-	for (size_t i = 0; i < out->model.n; i++)
-		if ((unsigned char)out->model.p[i] < 0x20 || out->model.p[i] == 0x7F)
-			return refuse(fault, key, "invalid_value",
-				      RL_STR("The member 'model' holds a control character."));
-	out->model_span = *span;
-	return RL_OK;
-}
-
 /* The member that the operation is about: there, and of a type that it can have. */
 static enum rl_err check_content(enum rl_operation op, const struct rl_json_span *spans, struct rl_arena *arena,
 				 struct rl_fault *fault)
@@ -163,8 +80,8 @@ static enum rl_err check_content(enum rl_operation op, const struct rl_json_span
 	if (rules[op].types & (1u << is))
 		return RL_OK;
 	if (is == RL_JSON_NONE)
-		return missing(arena, fault, policy_keys[key]);
-	return wrong_type(arena, fault, policy_keys[key], rules[op].wanted, is);
+		return rl_border_missing(arena, fault, policy_keys[key]);
+	return rl_border_wrong_type(arena, fault, policy_keys[key], rules[op].wanted, is);
 }
 
 static enum rl_err read_stream(rl_str body, const struct rl_json_span *spans, struct rl_arena *arena,
@@ -174,12 +91,12 @@ static enum rl_err read_stream(rl_str body, const struct rl_json_span *spans, st
 
 	out->stream = stream->type == RL_JSON_TRUE;
 	if (stream->type > RL_JSON_TRUE)
-		return wrong_type(arena, fault, policy_keys[K_STREAM], "true or false", stream->type);
+		return rl_border_wrong_type(arena, fault, policy_keys[K_STREAM], "true or false", stream->type);
 	out->stream_options_span = *options;
 	if (options->type == RL_JSON_NONE || options->type == RL_JSON_NULL)
 		return RL_OK;
 	if (options->type != RL_JSON_OBJECT)
-		return wrong_type(arena, fault, policy_keys[K_STREAM_OPTIONS], "an object", options->type);
+		return rl_border_wrong_type(arena, fault, policy_keys[K_STREAM_OPTIONS], "an object", options->type);
 	struct rl_json_span asked;
 
 	rl_json_find(rl_json_span_text(body, options), &include_usage_key, 1, &asked);
@@ -198,14 +115,14 @@ enum rl_err rl_openai_read_envelope(enum rl_operation op, rl_str body, struct rl
 	enum rl_err err = rl_json_scan(body, policy_keys, K_COUNT, RL_JSON_STRICT_KEYS, spans, &error);
 
 	if (err) {
-		rl_openai_json_fault(&error, err, arena, fault);
+		rl_border_json_fault(&error, err, arena, fault);
 		return err;
 	}
 	if (rl_json_type_of(body) != RL_JSON_OBJECT)
-		return refuse(fault, rl_str_make(NULL, 0), "invalid_type",
-			      RL_STR("The request body must be a JSON object."));
+		return rl_border_refuse(fault, rl_str_make(NULL, 0), "invalid_type",
+					RL_STR("The request body must be a JSON object."));
 	if (op != RL_OP_PASS) /* there it is one word of many, and nothing is decided by it */
-		err = read_model(op, body, &spans[K_MODEL], arena, out, fault);
+		err = rl_border_read_model(body, &spans[K_MODEL], rules[op].needs_model, arena, out, fault);
 	if (!err)
 		err = check_content(op, spans, arena, fault);
 	if (!err)
@@ -239,95 +156,12 @@ static enum rl_err ask_for_usage(rl_str body, const struct rl_envelope *env, str
 	return RL_OK;
 }
 
-/* Names that the scanner can look for, each once; the config room lets no others through. */
-static bool names_fit(const rl_str *names, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		if (!names[i].n)
-			return false;
-		for (size_t k = 0; k < names[i].n; k++)
-			if (names[i].p[k] < 0x20 || names[i].p[k] == 0x7F || names[i].p[k] == '"' ||
-			    names[i].p[k] == '\\')
-				return false;
-		for (size_t k = 0; k < i; k++)
-			if (rl_str_ieq(names[i], names[k]))
-				return false;
-	}
-	return true;
-}
-
-/*
- * The configured members: set wins over remove, and both over what the gateway sets
- * itself. They are looked for only here, since few configurations have any.
- */
-static enum rl_err edit_configured(rl_str body, const struct rl_edit *edit, struct rl_json_splice *splice)
-{
-	rl_str keys[RL_JSON_EDITS_MAX];
-	struct rl_json_span spans[RL_JSON_EDITS_MAX];
-
-	if (edit->n_set > RL_JSON_EDITS_MAX || edit->n_remove > RL_JSON_EDITS_MAX)
-		return RL_ERR_LIMIT;
-	if (!names_fit(edit->remove, edit->n_remove))
-		return RL_ERR_RANGE;
-	enum rl_err err = rl_json_scan(body, edit->remove, edit->n_remove, RL_JSON_STRICT_KEYS, spans, NULL);
-
-	for (size_t i = 0; !err && i < edit->n_remove; i++)
-		rl_json_splice_remove(splice, &spans[i]);
-	for (size_t i = 0; i < edit->n_set; i++)
-		keys[i] = edit->set[i].name;
-	if (!err && !names_fit(keys, edit->n_set))
-		err = RL_ERR_RANGE;
-	if (!err)
-		err = rl_json_scan(body, keys, edit->n_set, RL_JSON_STRICT_KEYS, spans, NULL);
-	for (size_t i = 0; !err && i < edit->n_set; i++)
-		rl_json_splice_set(splice, &spans[i], keys[i], edit->set[i].json);
-	return err;
-}
-
-/* Whether the configuration decides this member itself. */
-static bool configured(const struct rl_edit *edit, rl_str name)
-{
-	for (size_t i = 0; i < edit->n_remove; i++)
-		if (rl_str_eq(edit->remove[i], name))
-			return true;
-	for (size_t i = 0; i < edit->n_set; i++)
-		if (rl_str_eq(edit->set[i].name, name))
-			return true;
-	return false;
-}
-
-/* A model's name as a JSON string; p == NULL without memory. Names rarely need an escape. */
-static rl_str quoted(rl_str name, struct rl_arena *arena)
-{
-	struct rl_buf escaped;
-	rl_str copy = {NULL, 0};
-
-	for (size_t i = 0; i < name.n; i++) {
-		if (name.p[i] >= 0x20 && name.p[i] < 0x7F && name.p[i] != '"' && name.p[i] != '\\')
-			continue;
-		rl_buf_init(&escaped, 2 + 6 * name.n);
-		rl_buf_json(&escaped, name);
-		if (rl_buf_ok(&escaped))
-			copy = rl_arena_dup(arena, rl_buf_str(&escaped));
-		rl_buf_fini(&escaped);
-		return copy;
-	}
-	char *made = rl_arena_alloc(arena, name.n + 2);
-
-	if (!made)
-		return copy;
-	made[0] = made[name.n + 1] = '"';
-	if (name.n)
-		memcpy(made + 1, name.p, name.n);
-	return rl_str_make(made, name.n + 2);
-}
-
 enum rl_err rl_openai_edit_body(rl_str body, const struct rl_envelope *env, const struct rl_edit *edit,
 				struct rl_arena *arena, rl_str parts[RL_BODY_PARTS_MAX], size_t *n)
 {
 	bool rename = env->model.n && !rl_str_eq(env->model, edit->model);
 	bool usage = edit->want_usage && env->stream && !env->usage_asked &&
-		     !configured(edit, policy_keys[K_STREAM_OPTIONS]);
+		     !rl_border_configured(edit, policy_keys[K_STREAM_OPTIONS]);
 	struct rl_json_splice splice;
 	enum rl_err err = RL_OK;
 
@@ -338,17 +172,12 @@ enum rl_err rl_openai_edit_body(rl_str body, const struct rl_envelope *env, cons
 		return RL_OK;
 	}
 	rl_json_splice_init(&splice, body, arena);
-	if (rename) {
-		rl_str name = quoted(edit->model, arena);
-
-		if (!name.p)
-			return RL_ERR_NOMEM;
-		rl_json_splice_set(&splice, &env->model_span, policy_keys[K_MODEL], name);
-	}
-	if (usage)
+	if (rename)
+		err = rl_border_rename(env, edit, arena, &splice);
+	if (!err && usage)
 		err = ask_for_usage(body, env, arena, &splice);
 	if (!err && (edit->n_set || edit->n_remove))
-		err = edit_configured(body, edit, &splice);
+		err = rl_border_edit_configured(body, edit, &splice);
 	return err ? err : rl_json_splice_parts(&splice, parts, n, NULL);
 }
 

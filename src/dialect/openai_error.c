@@ -13,9 +13,6 @@
 
 /* Longer bodies are judged by their status alone. */
 #define BODY_MAX_BYTES (256u * 1024)
-/* An echoed prompt comes late in a message; what the server itself says comes first. */
-#define MESSAGE_SEARCH_BYTES 1000
-#define TEXT_MAX_BYTES 300
 #define WORD_MAX_BYTES 64
 
 /* What an error body says, raw JSON values; absent ones are empty. */
@@ -138,85 +135,6 @@ static enum rl_fault_class class_of_word(rl_str value)
 	return RL_FAULT_NONE;
 }
 
-/* ASCII case ignored; `needle` is in lower case and not empty. */
-static bool contains(rl_str text, rl_str needle)
-{
-	if (!text.p || text.n < needle.n)
-		return false;
-	for (size_t i = 0; i <= text.n - needle.n; i++)
-		if ((text.p[i] | 0x20) == (needle.p[0] | 0x20) && strncasecmp(text.p + i, needle.p, needle.n) == 0)
-			return true;
-	return false;
-}
-
-/* How servers without a code for it say that the prompt is too long; both halves must be there. */
-static const struct {
-	rl_str one, two;
-} overflow_texts[] = {
-	{RL_STR_INIT("prompt is too long"), {NULL, 0}},
-	{RL_STR_INIT("input is too long for requested model"), {NULL, 0}},
-	{RL_STR_INIT("exceeds the context window"), {NULL, 0}},
-	{RL_STR_INIT("input token count"), RL_STR_INIT("exceeds the maximum")},
-	{RL_STR_INIT("maximum prompt length is"), {NULL, 0}},
-	{RL_STR_INIT("reduce the length of the messages"), {NULL, 0}},
-	{RL_STR_INIT("maximum context length is"), {NULL, 0}},
-	{RL_STR_INIT("token count"), RL_STR_INIT("exceeds the limit of")},
-	{RL_STR_INIT("exceeds the available context size"), {NULL, 0}},
-	{RL_STR_INIT("exceed context limit"), {NULL, 0}},
-	{RL_STR_INIT("too large for model with"), {NULL, 0}},
-	{RL_STR_INIT("prompt tokens ("), RL_STR_INIT("exceed model maximum")},
-	{RL_STR_INIT("too many tokens:"), {NULL, 0}},
-};
-
-static const rl_str filter_texts[] = {
-	RL_STR_INIT("content management policy"),
-	RL_STR_INIT("content filtering policy"),
-	RL_STR_INIT("violating our usage policy"),
-	RL_STR_INIT("rejected as a result of our safety system"),
-};
-
-static enum rl_fault_class class_of_message(rl_str message)
-{
-	if (rl_json_type_of(message) != RL_JSON_STRING)
-		return RL_FAULT_NONE;
-	message = rl_str_sub(message, 0, MESSAGE_SEARCH_BYTES);
-	for (size_t i = 0; i < sizeof overflow_texts / sizeof overflow_texts[0]; i++)
-		if (contains(message, overflow_texts[i].one) &&
-		    (!overflow_texts[i].two.n || contains(message, overflow_texts[i].two)))
-			return RL_FAULT_CONTEXT_LENGTH;
-	for (size_t i = 0; i < sizeof filter_texts / sizeof filter_texts[0]; i++)
-		if (contains(message, filter_texts[i]))
-			return RL_FAULT_CONTENT_FILTER;
-	return RL_FAULT_NONE;
-}
-
-static enum rl_fault_class class_of_status(uint16_t status)
-{
-	switch (status) {
-	case 401:
-	case 403:
-		return RL_FAULT_AUTH;
-	case 402:
-		return RL_FAULT_QUOTA;
-	case 404:
-		return RL_FAULT_NOT_FOUND;
-	case 408:
-	case 504:
-	case 524: /* a proxy gave up waiting for the provider (Cloudflare) */
-		return RL_FAULT_TIMEOUT;
-	case 429:
-		return RL_FAULT_RATE_LIMIT;
-	case 498: /* Groq: no flex capacity */
-	case 503:
-	case 529:
-		return RL_FAULT_OVERLOADED;
-	default:
-		if (status < 400)
-			return RL_FAULT_INVALID_RESPONSE;
-		return status < 500 ? RL_FAULT_BAD_REQUEST : RL_FAULT_SERVER_ERROR;
-	}
-}
-
 /* The status that an error inside a 200 claims for itself (OpenRouter, vLLM: a number, or one as text). */
 static uint16_t status_of_code(rl_str code)
 {
@@ -235,7 +153,7 @@ static enum rl_fault_class class_of_special(uint16_t status, const struct said *
 	if (rl_json_string_is(said->code, RL_STR("slow_down")))
 		return status == 429 ? RL_FAULT_RATE_LIMIT : RL_FAULT_OVERLOADED;
 	if (rl_json_string_is(said->code, RL_STR("invalid_prompt")))
-		return contains(rl_str_sub(said->message, 0, MESSAGE_SEARCH_BYTES), RL_STR("usage polic"))
+		return rl_border_text_has(rl_str_sub(said->message, 0, RL_BORDER_SEARCH_BYTES), RL_STR("usage polic"))
 			       ? RL_FAULT_CONTENT_FILTER
 			       : RL_FAULT_BAD_REQUEST;
 	return RL_FAULT_NONE;
@@ -254,7 +172,7 @@ enum rl_fault_class rl_openai_classify(uint16_t status, rl_str body)
 			status = rl_json_string_is(said.type, RL_STR("invalid_request_error")) ? 400 : 500;
 	}
 	if (!json)
-		return class_of_status(status);
+		return rl_border_class_of_status(status);
 	cls = class_of_special(status, &said);
 	if (!cls)
 		cls = class_of_word(said.code);
@@ -264,97 +182,8 @@ enum rl_fault_class rl_openai_classify(uint16_t status, rl_str body)
 		cls = class_of_word(said.type);
 	/* Statuses with a meaning of their own are not overruled by prose. */
 	if (!cls && status != 401 && status != 402 && status != 404 && status != 408 && status != 429 && status < 502)
-		cls = class_of_message(said.message);
-	return cls ? cls : class_of_status(status);
-}
-
-/* The text of an HTML page's title, or of nothing else: pages are long and say little. */
-static rl_str html_title(rl_str page)
-{
-	for (size_t i = 0; i + 7 <= page.n; i++) {
-		if (page.p[i] != '<' || strncasecmp(page.p + i, "<title>", 7) != 0)
-			continue;
-		rl_str title = rl_str_sub(page, i + 7, SIZE_MAX);
-		size_t end = rl_str_find(title, '<');
-
-		return rl_str_sub(title, 0, end);
-	}
-	return rl_str_make(NULL, 0);
-}
-
-static bool key_byte(char c)
-{
-	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '_' ||
-	       c == '*' || c == '.';
-}
-
-/* Bytes of text that look like a provider's key, which some servers repeat when they refuse it; else 0. */
-static size_t key_like(rl_str text)
-{
-	static const rl_str prefixes[] = {RL_STR_INIT("sk-"), RL_STR_INIT("gsk_"), RL_STR_INIT("xai-"),
-					  RL_STR_INIT("AIza"), RL_STR_INIT("Bearer ")};
-
-	for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++) {
-		size_t n = prefixes[i].n;
-
-		if (!rl_str_starts(text, prefixes[i]))
-			continue;
-		while (n < text.n && key_byte(text.p[n]))
-			n++;
-		if (n >= prefixes[i].n + 4)
-			return n;
-	}
-	return 0;
-}
-
-/* How many of the first `n` bytes of text end on a character's end. */
-static size_t whole_utf8(const char *text, size_t n)
-{
-	size_t back = 0;
-
-	while (back < 3 && back < n && ((unsigned char)text[n - 1 - back] & 0xC0) == 0x80)
-		back++;
-	if (back == n)
-		return 0;
-	unsigned char lead = (unsigned char)text[n - 1 - back];
-	size_t want = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : lead >= 0xC0 ? 2 : 1;
-
-	return want == back + 1 ? n : n - 1 - back;
-}
-
-/* One line of plain text, keys hidden, cut to TEXT_MAX_BYTES. Invalid UTF-8 is left to whoever escapes it. */
-static rl_str tidy(rl_str text, struct rl_arena *arena)
-{
-	static const char hidden[] = "[key]";
-	char out[TEXT_MAX_BYTES];
-	size_t n = 0, i = 0;
-
-	while (i < text.n && n < sizeof out) {
-		size_t key = i == 0 || !key_byte(text.p[i - 1]) ? key_like(rl_str_sub(text, i, SIZE_MAX)) : 0;
-
-		if (key) {
-			size_t room = sizeof out - n, take = room < sizeof hidden - 1 ? room : sizeof hidden - 1;
-
-			memcpy(out + n, hidden, take);
-			n += take;
-			i += key;
-			continue;
-		}
-		unsigned char c = (unsigned char)text.p[i++];
-		bool space = c <= 0x20 || c == 0x7F;
-
-		if (!space)
-			out[n++] = (char)c;
-		else if (n && out[n - 1] != ' ')
-			out[n++] = ' ';
-	}
-	if (i < text.n)
-		n = whole_utf8(out, n);
-	if (n && out[n - 1] == ' ')
-		n--;
-	rl_str copy = rl_arena_dup(arena, rl_str_make(out, n));
-
-	return copy.p ? copy : rl_str_make(NULL, 0);
+		cls = rl_border_class_of_message(said.message);
+	return cls ? cls : rl_border_class_of_status(status);
 }
 
 rl_str rl_openai_error_text(rl_str body, struct rl_arena *arena)
@@ -369,34 +198,12 @@ rl_str rl_openai_error_text(rl_str body, struct rl_arena *arena)
 	} else {
 		text = rl_str_trim(rl_str_sub(text, 0, 4096));
 		if (text.n && text.p[0] == '<')
-			text = html_title(text);
+			text = rl_border_html_title(text);
 		/* JSON that was cut or broken says nothing that is worth showing. */
 		else if (text.n && (text.p[0] == '{' || text.p[0] == '['))
 			text = rl_str_make(NULL, 0);
 	}
-	return tidy(text, arena);
-}
-
-/* What a client of ours is told, by class: a provider's trouble with us is a bad gateway to it. */
-static uint16_t status_of_class(enum rl_fault_class cls)
-{
-	switch (cls) {
-	case RL_FAULT_RATE_LIMIT:
-	case RL_FAULT_QUOTA:
-		return 429;
-	case RL_FAULT_OVERLOADED:
-		return 503;
-	case RL_FAULT_TIMEOUT:
-		return 504;
-	case RL_FAULT_CONTEXT_LENGTH:
-	case RL_FAULT_CONTENT_FILTER:
-	case RL_FAULT_BAD_REQUEST:
-		return 400;
-	case RL_FAULT_NOT_FOUND:
-		return 404;
-	default:
-		return 502;
-	}
+	return rl_border_tidy(text, arena);
 }
 
 /* A word of the error as text; what is neither text nor a number is empty. */
@@ -417,7 +224,7 @@ void rl_openai_read_error(rl_str body, struct rl_arena *arena, struct rl_fault *
 	struct said said;
 
 	*out = (struct rl_fault){.cls = rl_openai_classify(200, body), .retry_after_s = -1};
-	out->status = status_of_class(out->cls);
+	out->status = rl_border_status_of_class(out->cls);
 	out->message = rl_openai_error_text(body, arena);
 	if (!out->message.n)
 		out->message = RL_STR("The provider reported an error in the stream.");

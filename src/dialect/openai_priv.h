@@ -13,6 +13,7 @@
 #ifndef RL_DIALECT_OPENAI_PRIV_H
 #define RL_DIALECT_OPENAI_PRIV_H
 
+#include "dialect/border.h"
 #include "dialect/build.h"
 #include "dialect/dialect.h"
 
@@ -30,9 +31,6 @@ enum rl_err rl_openai_glance_answer(enum rl_operation op, rl_str body, struct rl
 void rl_openai_read_usage(rl_str object, struct rl_usage *out);
 /* What JavaScript takes for true: how the official clients tell an error from its absence. */
 bool rl_openai_truthy(rl_str value);
-/* Fills *fault for a body that rl_json_scan refused. */
-void rl_openai_json_fault(const struct rl_json_error *error, enum rl_err err, struct rl_arena *arena,
-			  struct rl_fault *fault);
 
 /* --- openai_response.c --- */
 /* Whether a request of the Responses API builds on what its provider keeps (an earlier response, a conversation). */

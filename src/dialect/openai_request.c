@@ -442,7 +442,7 @@ enum rl_err rl_openai_parse_request(enum rl_operation op, rl_str body, struct rl
 	enum rl_err err = rl_json_scan(body, NULL, 0, RL_JSON_LAX, NULL, &error);
 
 	if (err) {
-		rl_openai_json_fault(&error, err, arena, fault);
+		rl_border_json_fault(&error, err, arena, fault);
 		return err;
 	}
 	read_request(&p, op, body, out);
