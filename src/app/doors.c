@@ -7,6 +7,9 @@
 #include "app/doors.h"
 
 #include <assert.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +21,9 @@
 #include "config/schema.h"
 
 #define ROOM_TICK_MS 100u
+#define SHED_TICK_MS 10u /* the same while somebody waits */
+#define SHED_MAX 64u     /* places asked for at a time */
+#define FULL_SAID_MS 60000u
 #define STRANGER_SAID_MS 60000u
 #define PEM_BYTES_MAX (1u << 20)
 #define PEM_BYTES_USUAL 65536u
@@ -101,6 +107,17 @@ static struct rl_arrival arrival(const struct rl_door *door, int fd, const struc
 	return (struct rl_arrival){.fd = fd, .peer = *peer, .tls = door->tls, .proxied = door->proxied};
 }
 
+static void say_full(struct rl_program *p)
+{
+	uint64_t now_ms = rl_loop_now_ms(p->loop);
+
+	if (p->full_said_ms && now_ms - p->full_said_ms < FULL_SAID_MS)
+		return;
+	p->full_said_ms = now_ms;
+	RL_WARN("doors", "%u connections are open, as many as may be: idle ones make room, or accepting pauses",
+		p->max_connections);
+}
+
 static void on_accept(void *arg, struct rl_listener *listener, int fd, const struct rl_addr *peer)
 {
 	struct rl_door *door = arg;
@@ -129,9 +146,54 @@ static void on_accept(void *arg, struct rl_listener *listener, int fd, const str
 	if (rl_doors_connections(p) < p->max_connections || p->full)
 		return;
 	p->full = true;
-	RL_WARN("doors", "%u connections are open, as many as may be: accepting pauses", p->max_connections);
+	say_full(p);
 	rl_keeper_open(p);
 	rl_timer_start(p->loop, &p->room_timer, ROOM_TICK_MS);
+}
+
+/* ---- all places are taken ---- */
+
+/* Clients in the kernel's queue. What Linux says in tcpi_unacked of a socket that listens is how many those are. */
+static size_t waiting_at(const struct rl_door *door)
+{
+	struct pollfd look = {.fd = rl_listener_fd(door->listener), .events = POLLIN};
+	struct tcp_info info = {0};
+	socklen_t n = sizeof info;
+
+	if (poll(&look, 1, 0) <= 0)
+		return 0;
+	if (getsockopt(look.fd, IPPROTO_TCP, TCP_INFO, &info, &n) < 0 || !info.tcpi_unacked)
+		return 1; /* a Unix socket says only whether there are any */
+	return info.tcpi_unacked;
+}
+
+static void shed(struct rl_mail *mail, struct rl_loop *loop)
+{
+	struct rl_crew *crew = (struct rl_crew *)(void *)((char *)mail - offsetof(struct rl_crew, shed));
+
+	(void)loop;
+	rl_worker_shed(crew->worker, crew->to_shed);
+	atomic_store_explicit(&crew->asked, false, memory_order_release);
+}
+
+/* If anybody waits, one worker is asked to let go of as many idle connections; the next time another one. */
+static bool make_room(struct rl_program *p)
+{
+	struct rl_crew *crew = &p->crew[p->next_to_shed];
+	size_t waiting = 0;
+
+	for (size_t i = 0; i < p->data.n; i++)
+		waiting += waiting_at(&p->data.list[i]);
+	if (!waiting)
+		return false;
+	p->next_to_shed = (p->next_to_shed + 1) % p->n_workers;
+	if (atomic_load_explicit(&crew->asked, memory_order_acquire))
+		return true;
+	crew->to_shed = waiting < SHED_MAX ? waiting : SHED_MAX;
+	crew->shed.run = shed;
+	atomic_store_explicit(&crew->asked, true, memory_order_relaxed);
+	rl_loop_post(crew->loop, &crew->shed);
+	return true;
 }
 
 void rl_doors_on_room(struct rl_timer *timer)
@@ -141,7 +203,7 @@ void rl_doors_on_room(struct rl_timer *timer)
 	if (p->phase > RL_PHASE_DELAY)
 		return;
 	if (rl_doors_connections(p) >= p->max_connections) {
-		rl_timer_start(p->loop, timer, ROOM_TICK_MS);
+		rl_timer_start(p->loop, timer, make_room(p) ? SHED_TICK_MS : ROOM_TICK_MS);
 		return;
 	}
 	p->full = false;

@@ -703,6 +703,11 @@ static void collect_crowded_out(void *user, struct rl_metric_out *out)
 	rl_metric_sample(out, NULL, (double)rl_crowd_refused(((struct rl_program *)user)->gateway.crowd));
 }
 
+static void collect_shed(void *user, struct rl_metric_out *out)
+{
+	rl_metric_sample(out, NULL, (double)atomic_load(&((struct rl_program *)user)->gateway.shed));
+}
+
 void rl_keeper_feed_metrics(struct rl_program *p)
 {
 	rl_metrics_collect(p->metrics, RL_METRIC_CONNECTIONS, collect_connections, p);
@@ -712,6 +717,7 @@ void rl_keeper_feed_metrics(struct rl_program *p)
 	rl_metrics_collect(p->metrics, RL_METRIC_RELOADS, collect_reloads, p);
 	rl_metrics_collect(p->metrics, RL_METRIC_RATE_LIMITED, collect_rate_limited, p);
 	rl_metrics_collect(p->metrics, RL_METRIC_CROWDED_OUT, collect_crowded_out, p);
+	rl_metrics_collect(p->metrics, RL_METRIC_SHED, collect_shed, p);
 	rl_metrics_collect(p->metrics, RL_METRIC_LOG_RECORDS, rl_access_log_collect_records, p->access_log);
 	rl_metrics_collect(p->metrics, RL_METRIC_LOG_DROPPED, rl_access_log_collect_dropped, p->access_log);
 }

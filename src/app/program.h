@@ -34,6 +34,9 @@ struct rl_crew { /* a worker and its thread */
 	struct rl_loop *loop;
 	pthread_t thread;
 	bool started;
+	struct rl_mail shed; /* asks for `to_shed` places; the worker's until it is no longer `asked` */
+	size_t to_shed;
+	_Atomic bool asked;
 };
 
 struct rl_program {
@@ -62,6 +65,8 @@ struct rl_program {
 	uint64_t deadline_ms;
 	uint64_t idle_until_ms;       /* while retiring */
 	bool full;                    /* accepting is paused: too many connections */
+	uint64_t full_said_ms;        /* when that was last logged */
+	size_t next_to_shed;          /* which worker is asked next for a place */
 	unsigned memory_looks;        /* since memory became short */
 	bool handing_over;            /* accepting is paused: another process is about to serve */
 	struct rl_fetching *fetching; /* providers being asked for their models */

@@ -414,7 +414,8 @@ static const struct rl_schema_row server_rows[] = {
 	 F(rl_cfg_server, max_connections),
 	 .initial = "0",
 	 .max = 10000000,
-	 .doc = "Client connections of the whole process; 0: as many as the descriptor limit allows."},
+	 .doc = "Client connections of the whole process; 0: as many as the descriptor limit allows. When all places are "
+		"taken, those idle for longest make room for new clients."},
 	{.key = "max_connections_per_address",
 	 .type = RL_SCHEMA_INT,
 	 F(rl_cfg_server, max_connections_per_address),

@@ -58,6 +58,15 @@ static enum rl_method method_of(rl_str name)
 	return RL_METHOD_OTHER;
 }
 
+bool rl_h1_is_foreign(rl_str line)
+{
+	rl_str rest = line;
+
+	if (line.n && line.p[line.n - 1] == '\r')
+		rest.n--;
+	return method_of(rl_str_cut(&rest, ' ')) == RL_METHOD_OTHER && !memmem(line.p, line.n, "HTTP/", 5);
+}
+
 bool rl_h1_method(rl_str name, struct rl_request_head *head, struct rl_h1_refusal *refusal)
 {
 	head->method = method_of(name);

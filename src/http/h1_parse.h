@@ -42,6 +42,8 @@ bool rl_h1_target(rl_str target, struct rl_request_head *head, struct rl_h1_refu
 
 /* Looks at a request line (without its CRLF) for the protocol's name and version only. */
 bool rl_h1_version_ok(rl_str line, struct rl_h1_refusal *refusal) RL_MUST_CHECK;
+/* Neither one of HTTP/1's methods at the beginning of a line nor a version in it: whoever sent this speaks something else. */
+bool rl_h1_is_foreign(rl_str line);
 
 /* One host, name or literal, with or without a port (RFC 9110 §7.2), no userinfo, no list. */
 bool rl_h1_authority_ok(rl_str authority);

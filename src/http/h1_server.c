@@ -24,17 +24,35 @@ static uint64_t h1_body_left(const struct rl_conn *conn)
 	return conn->h1.phase == RL_H1_LENGTH ? conn->h1.left : 0;
 }
 
+static bool is_idle(const struct rl_conn *conn)
+{
+	return !conn->x && conn->h1.phase == RL_H1_HEAD && !rl_conn_held(conn) && !rl_conn_queued(conn);
+}
+
 static void h1_drain(struct rl_conn *conn)
 {
-	bool idle = !conn->x && conn->h1.phase == RL_H1_HEAD && !rl_conn_held(conn) && !rl_conn_queued(conn);
-
-	if (idle && !conn->busy && !conn->server->retiring)
+	if (is_idle(conn) && !conn->busy && !conn->server->retiring)
 		rl_conn_fail(conn, RL_ERR_CLOSED);
+}
+
+static uint64_t h1_idle_since(const struct rl_conn *conn)
+{
+	const struct rl_server_limits *limits = &conn->server->limits;
+
+	if (!is_idle(conn))
+		return RL_NEVER;
+	return rl_wait_began(conn->wait_until_ms, conn->h1.again ? limits->keepalive_ms : limits->header_ms);
+}
+
+static void h1_let_go(struct rl_conn *conn)
+{
+	rl_conn_fail(conn, RL_ERR_CLOSED);
 }
 
 static void next_request(struct rl_conn *conn)
 {
 	h1_init(conn);
+	conn->h1.again = true;
 	rl_conn_wait(conn, conn->server->limits.keepalive_ms);
 }
 
@@ -137,6 +155,16 @@ static void begin(struct rl_conn *conn, rl_str raw)
 	conn->server->ops->on_request(&x->pub, conn->server->service);
 }
 
+/*
+ * On an address of both versions whoever speaks neither was to begin with HTTP/2's preface, and an invalid one ends the
+ * connection (RFC 9113 §3.4; without GOAWAY, since the client does not speak HTTP/2). What only lacks a version, or has
+ * another one, is told so in HTTP/1.
+ */
+static bool is_no_preface(const struct rl_h1 *h1, rl_str in, const struct rl_h1_refusal *refusal)
+{
+	return h1->unsure && !h1->lines && refusal->status == 400 && rl_h1_is_foreign(rl_str_cut(&in, '\n'));
+}
+
 /* False: cannot go on now. */
 static bool read_head(struct rl_conn *conn, rl_str *in)
 {
@@ -157,7 +185,10 @@ static bool read_head(struct rl_conn *conn, rl_str *in)
 
 	switch (scan_head(h1, &conn->server->limits, *in, &n, &refusal)) {
 	case BAD:
-		rl_conn_refuse(conn, refusal.status, refusal.text, RL_ERR_PROTOCOL);
+		if (is_no_preface(h1, *in, &refusal))
+			rl_conn_fail(conn, RL_ERR_PROTOCOL);
+		else
+			rl_conn_refuse(conn, refusal.status, refusal.text, RL_ERR_PROTOCOL);
 		return false;
 	case PARTIAL:
 		if (fresh)
@@ -603,4 +634,6 @@ const struct rl_server_codec rl_h1_server_codec = {
 	.abort = h1_abort,
 	.body_left = h1_body_left,
 	.drain = h1_drain,
+	.idle_since = h1_idle_since,
+	.let_go = h1_let_go,
 };

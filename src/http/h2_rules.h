@@ -33,6 +33,7 @@
 #define RL_H2_FRAME_HEAD_BYTES 9u
 #define RL_H2_PREFACE "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 #define RL_H2_PREFACE_BYTES (sizeof RL_H2_PREFACE - 1)
+#define RL_H2_LINE_BYTES 16u /* of it, its first line */
 
 struct rl_h2_guard_limits {
 	uint64_t max_block_bytes; /* of a head, as it comes */

@@ -997,6 +997,25 @@ static void h2_abort(struct rl_xchg *x, bool reset)
 	flush(x->conn);
 }
 
+/* ---- connections without a stream ---- */
+
+static uint64_t h2_idle_since(const struct rl_conn *conn)
+{
+	const struct rl_server_limits *limits = &conn->server->limits;
+	const struct rl_h2 *h2 = conn->h2;
+
+	if (h2->over || h2->streams || h2->idle_until_ms == RL_NEVER)
+		return RL_NEVER;
+	return rl_wait_began(h2->idle_until_ms, h2->greeted ? limits->keepalive_ms : limits->header_ms);
+}
+
+/* The GOAWAY says that no stream was begun that the client has not heard of: it may come anew with what is on its way. */
+static void h2_let_go(struct rl_conn *conn)
+{
+	give_up(conn, NGHTTP2_NO_ERROR, RL_ERR_CLOSED);
+	work(conn);
+}
+
 const struct rl_server_codec rl_h2_server_codec = {
 	.name = "h2",
 	.version = RL_HTTP_2,
@@ -1014,6 +1033,8 @@ const struct rl_server_codec rl_h2_server_codec = {
 	.abort = h2_abort,
 	.part = h2_part,
 	.drain = h2_drain,
+	.idle_since = h2_idle_since,
+	.let_go = h2_let_go,
 };
 
 /* ---- which of the two ---- */
@@ -1029,18 +1050,24 @@ static void sniff_init(struct rl_conn *conn)
 	(void)conn;
 }
 
-/* An HTTP/1 request differs from the preface (RFC 9113 §3.4) in its first bytes; so does anything that is neither. */
+/*
+ * An HTTP/1 request differs from the preface (RFC 9113 §3.4) in its first line. What shares that and goes on otherwise is
+ * HTTP/2's to refuse.
+ */
 static void sniff_input(struct rl_conn *conn, rl_str *in)
 {
 	static const char preface[] = RL_H2_PREFACE;
 	size_t n = in->n < RL_H2_PREFACE_BYTES ? in->n : RL_H2_PREFACE_BYTES;
+	bool differs = n && memcmp(in->p, preface, n) != 0;
 
-	if (n && memcmp(in->p, preface, n) != 0)
-		speak(conn, &rl_h1_server_codec);
-	else if (n == RL_H2_PREFACE_BYTES)
-		speak(conn, &rl_h2_server_codec);
-	else
+	if (!differs && n < RL_H2_PREFACE_BYTES)
 		return;
+	if (!differs || (n >= RL_H2_LINE_BYTES && memcmp(in->p, preface, RL_H2_LINE_BYTES) == 0)) {
+		speak(conn, &rl_h2_server_codec);
+	} else {
+		speak(conn, &rl_h1_server_codec);
+		conn->h1.unsure = true;
+	}
 	if (conn->state == RL_CONN_OPEN)
 		conn->codec->on_input(conn, in);
 }
@@ -1062,6 +1089,16 @@ static void sniff_drain(struct rl_conn *conn)
 		rl_conn_fail(conn, RL_ERR_CLOSED);
 }
 
+static uint64_t sniff_idle_since(const struct rl_conn *conn)
+{
+	return rl_conn_held(conn) ? RL_NEVER : rl_wait_began(conn->wait_until_ms, conn->server->limits.header_ms);
+}
+
+static void sniff_let_go(struct rl_conn *conn)
+{
+	rl_conn_fail(conn, RL_ERR_CLOSED);
+}
+
 const struct rl_server_codec rl_sniff_codec = {
 	.name = "unknown",
 	.init = sniff_init,
@@ -1069,4 +1106,6 @@ const struct rl_server_codec rl_sniff_codec = {
 	.on_timeout = sniff_timeout,
 	.on_sent = sniff_sent,
 	.drain = sniff_drain,
+	.idle_since = sniff_idle_since,
+	.let_go = sniff_let_go,
 };

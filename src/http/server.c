@@ -103,6 +103,38 @@ void rl_server_retire(struct rl_server *server)
 	drain_all(server);
 }
 
+/* The longest idle of the connections that are due to be looked at; NULL: none of them has been idle for long enough. */
+static struct rl_conn *pick_idle(struct rl_server *server)
+{
+	uint64_t now = rl_loop_now_ms(server->loop), oldest = RL_NEVER;
+	struct rl_conn *picked = NULL;
+	size_t most = server->n_conns < RL_SHED_LOOK ? server->n_conns : RL_SHED_LOOK;
+
+	for (size_t i = 0; i < most; i++) {
+		struct rl_conn *conn = server->shed_at ? server->shed_at : server->last_conn;
+		uint64_t since = conn->state == RL_CONN_OPEN && !conn->busy ? conn->codec->idle_since(conn) : RL_NEVER;
+
+		server->shed_at = conn->prev;
+		if (since < oldest && since + RL_SHED_IDLE_MS <= now) {
+			oldest = since;
+			picked = conn;
+		}
+	}
+	return picked;
+}
+
+size_t rl_server_shed(struct rl_server *server, size_t n)
+{
+	for (size_t done = 0; done < n; done++) {
+		struct rl_conn *conn = pick_idle(server);
+
+		if (!conn)
+			return done;
+		conn->codec->let_go(conn);
+	}
+	return n;
+}
+
 void rl_server_abort(struct rl_server *server)
 {
 	for (struct rl_conn *conn = server->conns, *next; conn; conn = next) {
@@ -442,6 +474,8 @@ static struct rl_conn *conn_new(struct rl_server *server)
 		conn->codec = &rl_sniff_codec;
 	if (conn->next)
 		conn->next->prev = conn;
+	else
+		server->last_conn = conn;
 	server->conns = conn;
 	server->n_conns++;
 	rl_timer_init(&conn->timer, on_timer);
@@ -468,6 +502,10 @@ static void conn_free(struct rl_conn *conn)
 		server->conns = conn->next;
 	if (conn->next)
 		conn->next->prev = conn->prev;
+	else
+		server->last_conn = conn->prev;
+	if (server->shed_at == conn)
+		server->shed_at = conn->prev;
 	server->n_conns--;
 	if (server->n_free_conns < POOL_MAX) {
 		conn->next = server->free_conns;

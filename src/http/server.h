@@ -105,6 +105,14 @@ void rl_server_retire(struct rl_server *server);
 /* Closes everything that is left, calling on_gone(SHUTDOWN). */
 void rl_server_abort(struct rl_server *server);
 size_t rl_server_connections(const struct rl_server *server);
+/*
+ * Makes room: closes up to `n` connections that have been waiting for a request for RL_SHED_IDLE_MS or longer, and says
+ * how many it found. Each is the longest idle of the next RL_SHED_LOOK connections, which are looked at in turn, so that
+ * the price does not depend on how many there are.
+ */
+#define RL_SHED_IDLE_MS 1000u
+#define RL_SHED_LOOK 64u
+size_t rl_server_shed(struct rl_server *server, size_t n);
 /* After rl_server_connections is 0. Accepts NULL. */
 void rl_server_free(struct rl_server *server);
 

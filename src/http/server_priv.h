@@ -68,6 +68,10 @@ struct rl_server_codec {
 	 * closes that the client has not been told of.
 	 */
 	void (*drain)(struct rl_conn *conn);
+	/* Since when the connection has been waiting for a request, with nothing else going on; RL_NEVER: it is not. */
+	uint64_t (*idle_since)(const struct rl_conn *conn);
+	/* Ends one that is. */
+	void (*let_go)(struct rl_conn *conn);
 };
 
 extern const struct rl_server_codec rl_h1_server_codec;
@@ -109,6 +113,8 @@ struct rl_h1 {
 	enum h1_phase phase;
 	bool http10;     /* of the present request */
 	bool keep_alive; /* the client's wish */
+	bool unsure;     /* no request has come yet, and the client might have meant HTTP/2 */
+	bool again;      /* a request before this one has been answered */
 	uint8_t empty_lines;
 	uint32_t lines; /* complete lines of the head so far */
 	size_t line;    /* offset of the unfinished line */
@@ -159,9 +165,10 @@ struct rl_server {
 	const struct rl_exchange_ops *ops;
 	void *service;
 	struct rl_server_limits limits;
-	bool draining; /* each answer is its connection's last */
-	bool retiring; /* ... but for those that began before and did not say so */
-	struct rl_conn *conns;
+	bool draining;                     /* each answer is its connection's last */
+	bool retiring;                     /* ... but for those that began before and did not say so */
+	struct rl_conn *conns, *last_conn; /* the youngest and the oldest */
+	struct rl_conn *shed_at;           /* where shedding goes on looking; NULL: at the oldest */
 	size_t n_conns;
 	struct rl_conn *free_conns;
 	struct rl_xchg *free_xchgs, *dead_xchgs;
@@ -186,6 +193,12 @@ static inline size_t rl_conn_queued(const struct rl_conn *conn)
 static inline size_t rl_conn_held(const struct rl_conn *conn)
 {
 	return conn->in.n - conn->in_at;
+}
+
+/* When a wait began that ends at `until_ms` after `whole_ms`; a reload may have changed that in between. */
+static inline uint64_t rl_wait_began(uint64_t until_ms, uint64_t whole_ms)
+{
+	return until_ms > whole_ms ? until_ms - whole_ms : 0;
 }
 
 /* A fresh exchange of the connection, begun at begin_us, not yet shown to the owner; NULL without memory. */

@@ -26,6 +26,7 @@ struct rl_gateway {
 	_Atomic bool memory_short;               /* new requests are turned away */
 	_Atomic bool draining;                   /* readiness is off */
 	_Atomic uint64_t body_bytes;             /* of request bodies held, all workers */
+	_Atomic uint64_t shed;                   /* idle connections closed in favour of new ones */
 	_Atomic uint64_t spool_bytes;            /* of uploads in files, all workers */
 	_Atomic(struct rl_request *) body_ahead; /* the one that may go on when they fill their budget; only compared */
 	uint64_t started_s;                      /* Unix time */
@@ -58,6 +59,8 @@ uint32_t rl_worker_requests(const struct rl_worker *worker);
 void rl_worker_accept(struct rl_worker *worker, const struct rl_arrival *in);
 /* The same of a connection that has entered the gateway's crowd by this id; it leaves when it is closed. */
 void rl_worker_accept_guest(struct rl_worker *worker, const struct rl_arrival *in, uint64_t id);
+/* Closes up to `n` idle connections to make room (rl_server_shed); on the worker's thread. */
+void rl_worker_shed(struct rl_worker *worker, size_t n);
 /* Counts a connection that is on its way to the worker; from any thread. */
 void rl_worker_reserve(struct rl_worker *worker);
 

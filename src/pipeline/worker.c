@@ -331,6 +331,11 @@ void rl_worker_accept_guest(struct rl_worker *worker, const struct rl_arrival *i
 	on_closed(worker);
 }
 
+void rl_worker_shed(struct rl_worker *worker, size_t n)
+{
+	atomic_fetch_add_explicit(&worker->gateway->shed, rl_server_shed(worker->server, n), memory_order_relaxed);
+}
+
 struct rl_server *rl_worker_server(const struct rl_worker *worker)
 {
 	return worker->server;

@@ -119,6 +119,22 @@ def test_cut_at_every_byte(gateway, provider):
         assert client.outcome(1) == ('answer', 200)
 
 
+@pytest.mark.parametrize('data', [
+    PREFACE[:-1] + b'x', PREFACE[:16] + b'Host: a\r\n\r\n', b'INVALID CONNECTION PREFACE\r\n\r\n', b'SSH-2.0-x\r\n', b'\r\nget me\r\n',
+], ids=['its end', 'its second line', 'its first line', 'another protocol', 'an empty line'])
+def test_an_invalid_preface(gateway, provider, data):
+    """What is neither HTTP/1 nor HTTP/2 ends the connection (RFC 9113 3.4), however it is cut; it is no request, and no record."""
+    relais = gateway(config([provider(good())]))
+    for pieces in ([data], [data[:9], data[9:]], [data[i:i + 1] for i in range(len(data))]):
+        received = raw(*relais.data, pieces=pieces, gap_s=0.001, within_s=10 * SLOW)
+        assert received.closed and b'HTTP/1.1' not in received.data, received
+    for line in (b'GET /\r\n', b'GET\r\n', b'INVALID / HTTP/3.0\r\n', b'INVALID HTTP/1.1\r\n'):  # in what it has of HTTP/1
+        assert b'HTTP/1.1 ' in raw(*relais.data, data=line + b'\r\n', within_s=10 * SLOW).data, line
+    second = b'GET /health HTTP/1.1\r\nHost: localhost\r\n\r\nINVALID\r\n'  # and so later on
+    assert raw(*relais.data, data=second, within_s=10 * SLOW).data.count(b'HTTP/1.1 400') == 1
+    assert len(relais.access_log(5)) == 5
+
+
 def test_bodies_of_all_sizes(gateway, provider):
     """Far beyond the windows: both ways."""
     def play(connection, request):

@@ -12,6 +12,7 @@ import time
 
 import pytest
 
+import h2kit
 import harness
 from harness import chunked, run, sse_events, STREAM_HEAD
 from kit import config, good, read_broken, serving
@@ -243,9 +244,11 @@ def test_several_listeners(gateway, provider):
 
 def test_a_cap_of_connections(gateway, provider):
     """FAULTS 35: more wait in the kernel, none is lost, and there is room again when some leave."""
-    relais = gateway(config([provider(good())], server={'max_connections': 4}))
+    relais = gateway(config([provider(good())], server={'max_connections': 4, 'header_timeout': '5m'}))
     clients = [relais.client() for _ in range(4)]
     assert all(c.get('/health').status == 200 for c in clients)
+    for client in clients:  # not idle: those would make room
+        client.sock.sendall(b'GET /hea')
     fifth = relais.client()
     fifth.send('GET', '/health')
     time.sleep(0.2)
@@ -254,6 +257,30 @@ def test_a_cap_of_connections(gateway, provider):
     assert fifth.read_reply('GET').status == 200
     for client in clients + [fifth]:
         client.close()
+
+
+@pytest.mark.parametrize('workers', [1, 2])
+def test_idle_connections_make_room(gateway, provider, workers):
+    """FAULTS 35: all places are held by clients that rest; new ones are served soon, at the cost of those that rest longest."""
+    relais = gateway(config([provider(good())], server={'max_connections': 6, 'workers': workers, 'keepalive': '1h',
+                                                                'header_timeout': '5m'}))
+    clients = [relais.client() for _ in range(4)]
+    assert all(c.get('/health').status == 200 for c in clients)
+    with h2kit.H2Client(relais.data) as second, relais.client() as busy:
+        assert second.finish(second.request('GET', '/health')).status == 200
+        busy.sock.sendall(b'GET /health HTTP/1.1\r\n')
+        time.sleep(1.1)  # only then they count as idle
+        new = [relais.client() for _ in range(5)]
+        for client in new:
+            assert client.get('/health').status == 200
+        assert relais.metrics()['relais_connections_shed_total'] >= 5
+        assert all(client.closed_by_peer() for client in clients)
+        second.wait_closed()
+        assert [code for code, _ in second.goaways] == [h2kit.NO_ERROR]
+        busy.sock.sendall(b'Host: localhost\r\n\r\n')  # whoever is in the midst of something keeps its place
+        assert busy.read_reply('GET').status == 200
+        for client in clients + new:
+            client.close()
 
 
 def test_few_descriptors(gateway, provider):
