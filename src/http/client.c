@@ -294,7 +294,7 @@ static void open_one(struct rl_run *run)
 {
 	run->phase = RL_PHASE_OPENING;
 	set_timer(run, run->times.connect_ms);
-	if (run->place->origin->http2)
+	if (run->place->origin->http2 && !run->upgrade)
 		rl_share_wait(run);
 	else
 		rl_opening_start(run);
@@ -452,7 +452,7 @@ enum rl_err rl_call_start(struct rl_pool *pool, const struct rl_call_spec *spec,
 
 	assert(ops->on_head && ops->on_body && ops->on_end && ops->on_fail);
 	assert(!spec->streamed || (ops->on_drain && !spec->replayable && !spec->n_body));
-	assert(!spec->upgrade || (spec->streamed && !spec->content_length && !spec->origin->http2));
+	assert(!spec->upgrade || (spec->streamed && !spec->content_length));
 	if (!run)
 		return RL_ERR_NOMEM;
 	set_up(run, spec, ops, owner);

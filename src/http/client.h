@@ -76,7 +76,7 @@ struct rl_call_spec {
 	bool streamed;
 	int64_t content_length; /* of a streamed body; -1: not known (chunked) */
 	/*
-	 * Asks for a WebSocket, over a connection of its own in HTTP/1.1 (the origin must not be one of HTTP/2). An
+	 * Asks for a WebSocket, over a connection of its own in HTTP/1.1, whatever else the origin speaks. An
 	 * answer of 101 opens the tunnel: from the first on_drain on bytes go out by rl_call_write, never with `last`,
 	 * what comes is on_body's, and on_end says that the other side has closed; in it no time-out runs but the owner's.
 	 * Any other answer is an ordinary one, and then on_drain does not come. With `streamed`, and no length.

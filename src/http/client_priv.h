@@ -253,6 +253,7 @@ struct rl_waiter {
 	struct rl_loop *loop;
 	struct rl_opening *opening; /* NULL: given up while the grant was on its way; its loop's */
 	bool queued;                /* under the lock */
+	bool own;                   /* it must be a new connection; set before it is queued */
 };
 
 struct rl_origin {
@@ -287,9 +288,9 @@ void rl_origin_leave(struct rl_origin *origin, struct rl_place *place);
 enum rl_err rl_origin_slot_take(struct rl_origin *origin, struct rl_waiter *waiter) RL_MUST_CHECK;
 /* To the first waiter, or back. */
 void rl_origin_slot_free(struct rl_origin *origin);
-/* The first waiter, taken off the queue, if it is of this loop; else NULL. */
+/* The first waiter, taken off the queue, if it is of this loop and takes a connection that has served; else NULL. */
 struct rl_waiter *rl_origin_waiter_here(struct rl_origin *origin, struct rl_loop *loop);
-/* Somebody of another loop is the first who waits for a slot. */
+/* The first who waits for a slot is of another loop, or needs a connection of his own: no call of this loop's serves him. */
 bool rl_origin_wanted_elsewhere(struct rl_origin *origin, const struct rl_loop *loop);
 /* True: it was queued and is the caller's again. False: the slot is on its way by mail. */
 bool rl_origin_waiter_remove(struct rl_waiter *waiter);

@@ -497,6 +497,9 @@ static void arrived(struct h1_conn *h, bool clean)
 	struct rl_run *run = h->conn.run;
 	bool again = clean && h->keep_alive && run->all_sent && !rl_transport_pending(h->conn.transport);
 
+	if (run->upgrade && h->conn.place->origin->http2)
+		again = false; /* the other calls there are HTTP/2's */
+
 	h->conn.run = NULL;
 	h->conn.served++;
 	run->conn = NULL;

@@ -66,12 +66,15 @@ static void fail(struct rl_run *run, enum rl_err reason, const char *detail)
 
 /* ---- the transport ---- */
 
-/* Over TLS both sides have agreed on it (RFC 9113 §3.2); else it is known beforehand (§3.3). */
+/*
+ * Over TLS both sides have agreed on it (RFC 9113 §3.2); else it is known beforehand (§3.3). A WebSocket has a connection
+ * of its own, over which HTTP/2 was not offered: the extended CONNECT (RFC 8441) is what few providers have.
+ */
 static const struct rl_codec *choose(const struct rl_conn *conn)
 {
 	const struct rl_origin *origin = conn->place->origin;
 
-	if (!origin->http2)
+	if (!origin->http2 || conn->run->upgrade)
 		return &rl_h1_client;
 	return !origin->https || rl_str_eq(rl_transport_alpn(conn->transport), RL_STR("h2")) ? &rl_h2_client
 											     : &rl_h1_client;
@@ -151,6 +154,7 @@ static void connect_to(struct rl_opening *opening)
 						   .memory = &place->memory,
 						   .tls = origin->tls,
 						   .host = origin->host,
+						   .alpn = run->upgrade ? RL_STR(RL_ALPN_HTTP_1) : RL_STR(""),
 						   .sessions = origin->tls_sessions,
 						   .tunnel = rl_secret_make(rl_buf_str(&origin->tunnel))};
 	enum rl_err err = rl_transport_connect(place->pool->loop, &target, on_event, conn, &conn->transport);
@@ -236,6 +240,7 @@ static enum rl_err take_slot(struct rl_opening *opening)
 	waiter->origin = origin;
 	waiter->loop = place->pool->loop;
 	waiter->opening = opening;
+	waiter->own = opening->run->upgrade;
 	rl_origin_hold(origin);
 	opening->waiter = waiter;
 	enum rl_err err = rl_origin_slot_take(origin, waiter);

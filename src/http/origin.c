@@ -153,7 +153,7 @@ static enum rl_err make_ways(struct rl_origin *origin, const struct rl_origin_sp
 	enum rl_err err = RL_OK;
 
 	if (spec->http2)
-		tls.alpn = RL_STR("\x02h2\x08http/1.1");
+		tls.alpn = RL_STR(RL_ALPN_HTTP_2);
 
 	rl_buf_init(&origin->tunnel, TUNNEL_BYTES_MAX);
 	if (spec->proxy_host.n)
@@ -361,7 +361,7 @@ struct rl_waiter *rl_origin_waiter_here(struct rl_origin *origin, struct rl_loop
 	pthread_mutex_lock(&origin->lock);
 	struct rl_waiter *waiter = origin->first;
 
-	if (waiter && waiter->loop == loop)
+	if (waiter && waiter->loop == loop && !waiter->own)
 		unqueue(origin, waiter);
 	else
 		waiter = NULL;
@@ -374,7 +374,7 @@ bool rl_origin_wanted_elsewhere(struct rl_origin *origin, const struct rl_loop *
 	if (!origin->max_connections || atomic_load(&origin->n_waiters) == 0)
 		return false;
 	pthread_mutex_lock(&origin->lock);
-	bool elsewhere = origin->first && origin->first->loop != loop;
+	bool elsewhere = origin->first && (origin->first->loop != loop || origin->first->own);
 
 	pthread_mutex_unlock(&origin->lock);
 	return elsewhere;

@@ -378,6 +378,10 @@ enum rl_err rl_tls_attach_client(struct rl_transport *t, const struct rl_transpo
 	if (err)
 		return err;
 	SSL_set_connect_state(t->ssl);
+	/* A session says nothing of the protocol that is spoken within it (RFC 7301 §3.1). */
+	if (target->alpn.n && SSL_set_alpn_protos(t->ssl, (const unsigned char *)target->alpn.p,
+						  (unsigned)target->alpn.n) != 0) /* 0 is success */
+		return RL_ERR_NOMEM;
 	if (target->sessions)
 		try_to_resume(t, target->sessions);
 	/* Without somebody to check for, nobody would be checked: such a call is a mistake of the caller's. */

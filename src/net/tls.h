@@ -13,12 +13,16 @@
 struct rl_tls_client;
 struct rl_tls_server;
 
+/* As RFC 7301 §3.1 writes lists of protocols. */
+#define RL_ALPN_HTTP_1 "\x08http/1.1"
+#define RL_ALPN_HTTP_2 "\x02h2" RL_ALPN_HTTP_1 /* before HTTP/1.1 */
+
 /* How a client proves who it is, and whom it believes. Paths of PEM files; read when the context is made. */
 struct rl_tls_client_spec {
 	rl_str ca_file;          /* empty: the system's trust store */
 	rl_str certificate_file; /* ours, then those that lead to its authority; empty: we show none */
 	rl_str key_file;         /* of certificate_file, without a pass phrase */
-	rl_str alpn;             /* protocols to offer, as RFC 7301 §3.1 writes them; empty: http/1.1 */
+	rl_str alpn;             /* protocols to offer; empty: RL_ALPN_HTTP_1 */
 };
 /* `why` gets a static or thread-local text on failure. */
 enum rl_err rl_tls_client_new(const struct rl_tls_client_spec *spec, struct rl_tls_client **out,

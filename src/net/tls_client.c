@@ -172,7 +172,7 @@ static bool prove(SSL_CTX *ctx, rl_str key_file)
 static bool offer(SSL_CTX *ctx, rl_str alpn)
 {
 	if (alpn.n == 0)
-		alpn = RL_STR("\x08http/1.1");
+		alpn = RL_STR(RL_ALPN_HTTP_1);
 	return SSL_CTX_set_alpn_protos(ctx, (const unsigned char *)alpn.p, (unsigned)alpn.n) == 0; /* 0 is success */
 }
 

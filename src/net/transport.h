@@ -37,6 +37,7 @@ struct rl_transport_target {
 	struct rl_dial_memory *memory;    /* of the same loop, outlives the connection; NULL: none */
 	struct rl_tls_client *tls;        /* NULL: no TLS */
 	rl_str host;                      /* whom the certificate must be for */
+	rl_str alpn;                      /* offered in place of what `tls` offers; empty: that */
 	struct rl_tls_sessions *sessions; /* of this host with this `tls`; NULL: none are kept */
 	struct rl_secret
 		tunnel; /* where `addrs` are a proxy's: what to ask of it (net/tunnel.h); unset: they are not */

@@ -163,8 +163,6 @@ static enum rl_err start_call(struct rl_request *rq, struct rl_attempt *a)
 	};
 	rl_str *parts;
 
-	if (spec.upgrade && p->settings->http2)
-		return RL_ERR_UNSUPPORTED;
 	if (rq->route->kind != RL_ROUTE_INFERENCE && !make_path(rq, target, &spec.path))
 		return RL_ERR_NOMEM;
 	if (p->n_keys && !key)
@@ -384,8 +382,6 @@ static void settle_unsent(struct rl_attempt *a, enum rl_err err)
 {
 	if (err == RL_ERR_NOT_FOUND)
 		rl_attempt_settle(a, RL_FAULT_AUTH, RL_STR("no key of this provider serves the model"));
-	else if (err == RL_ERR_UNSUPPORTED) /* says nothing of the provider's health */
-		rl_attempt_settle(a, RL_FAULT_CANCELLED, RL_STR("a WebSocket needs HTTP/1.1, and it is set to http2"));
 	else
 		rl_attempt_settle(a, RL_FAULT_INTERNAL, RL_STR("out of memory"));
 }

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+import h2peer
 import harness
 from harness import SLOW, Client, HttpError, eventually, http_answer
 from h2kit import H2Client
@@ -170,10 +171,106 @@ def test_nobody_answers(gateway, provider):
     assert (reply.status, reply.json()['error']['code']) == (502, 'provider_error')
 
 
-def test_a_provider_of_http2(gateway, provider):
-    relais = gateway(config([provider(echo)], http2=True))
-    reply = relais.request('GET', PATH, None, WISH)
-    assert reply.status == 502 and 'a WebSocket needs HTTP/1.1' in reply.json()['error']['message']
+class BothVersions:
+    """A provider of HTTP/2 that answers HTTP/1.1, where a client comes with that, by 101 and an echo, or with `refusal`."""
+
+    def __init__(self, products, tls=None, refusal=b''):
+        self.offered, self.asked, self.open, self.refusal = [], [], [], refusal
+        if tls:
+            tls.set_alpn_protocols(['h2', 'http/1.1'])
+        self.peer = products.add(h2peer.Server(h2peer.good('hello'), tls=tls, on_connection=self.look))
+        self.base_url = self.peer.base_url
+
+    def look(self, connection):
+        """True: it is HTTP/2's."""
+        sock = connection.sock
+        if self.peer.tls:
+            self.offered.append(sock.selected_alpn_protocol())
+            if self.offered[-1] == 'h2':
+                return True
+        elif sock.recv(3, socket.MSG_PEEK) == b'PRI':
+            return True
+        self.open.append(sock)
+        try:
+            head = b''
+            while not head.endswith(b'\r\n\r\n'):
+                head += sock.recv(1) or b'\r\n\r\n'
+            self.asked.append(head)
+            sock.sendall(self.refusal or SWITCH)
+            while got := sock.recv(65536):
+                sock.sendall(got)
+        finally:
+            self.open.remove(sock)
+
+
+@pytest.fixture(params=['plain', 'tls'])
+def both(request, products, certificates):
+    return lambda **options: BothVersions(products, certificates.server_context() if request.param == 'tls' else None,
+                                          **options)
+
+
+def test_a_provider_of_http2(gateway, both, certificates):
+    """Its tunnels have connections of their own in HTTP/1.1; everything else stays HTTP/2."""
+    a = both()
+    relais = gateway(config([a], http2=True, ca_file=certificates.ca) | {'server': {'workers': 1}})
+    assert relais.chat().status == 200
+    with opened(relais) as client, opened(relais) as other:
+        for size in (1, 70_000, 1_000_000):
+            talk(client, os.urandom(size))
+            talk(other, os.urandom(size))
+        assert relais.chat('within', stream=True).stream_text() == 'hello'
+        shown = next(p for p in relais.status()['providers'] if p['name'] == 'a')
+        assert (shown['connections'], shown['http2_connections']) == (3, 1)
+    eventually(lambda: not a.open, what='the end of the tunnels')
+    assert relais.chat().status == 200
+    assert a.offered in ([], ['h2', 'http/1.1', 'http/1.1'])
+    assert len(a.peer.connections) == 3 and len(a.peer.streams) == 3
+    for head in a.asked:
+        assert head.startswith(b'GET /v1/realtime?model=m HTTP/1.1\r\n') and b'upgrade: websocket\r\n' in head
+    assert relais.status()['models'][0]['targets'][0]['failures'] == 0
+
+
+def test_a_refusal_of_a_provider_of_http2(gateway, both, certificates):
+    """The connection that was asked for a tunnel serves no other call, since those are HTTP/2's."""
+    a = both(refusal=b'HTTP/1.1 404 Not Found\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}')
+    relais = gateway(config([a], http2=True, ca_file=certificates.ca) | {'server': {'workers': 1}})
+    assert relais.request('GET', PATH, None, WISH).status == 404
+    eventually(lambda: a.asked and not a.open, what='the end of its connection')
+    assert relais.chat().status == 200 and len(a.peer.streams) == 1
+
+
+def test_a_tunnel_at_the_cap_of_a_provider_of_http2(gateway, both, certificates):
+    """An idle connection makes way for it, and one with calls takes no more of them."""
+    a = both()
+    gate = threading.Event()
+    answer = h2peer.good('hello')
+
+    def play(stream):
+        if b'wait' in stream.body:
+            gate.wait(harness.WAIT_S)
+        answer(stream)
+    a.peer.play = play
+    relais = gateway(config([a], http2=True, ca_file=certificates.ca, max_connections=1) | {'server': {'workers': 1}})
+    assert relais.chat().status == 200
+    with opened(relais) as client:
+        talk(client, b'hello')
+    eventually(lambda: not a.open, what='the end of the tunnel')
+    replies = []
+    callers = [threading.Thread(target=lambda: replies.append(relais.chat('wait').status)) for _ in range(2)]
+    for caller in callers:
+        caller.start()
+    eventually(lambda: len(a.peer.streams) == 3, what='two calls under way')
+    waiting = Client(*relais.data)
+    waiting.send('GET', PATH, None, WISH)
+    time.sleep(0.2)
+    assert len(a.asked) == 1
+    gate.set()
+    assert waiting.read_reply().status == 101
+    talk(waiting, b'hello again')
+    waiting.close()
+    for caller in callers:
+        caller.join(harness.WAIT_S)
+    assert replies == [200, 200]
 
 
 def test_early_bytes_are_no_tunnels(gateway, provider):
