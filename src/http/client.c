@@ -268,6 +268,13 @@ void rl_run_on_tunnel(struct rl_run *run)
 	rl_run_on_drained(run);
 }
 
+void rl_run_on_shut(struct rl_run *run)
+{
+	rl_run_on_read_end(run);
+	if (!rl_run_over(run))
+		run->ops->on_shut(&run->call);
+}
+
 void rl_run_on_sent(struct rl_run *run)
 {
 	run->all_sent = true;
@@ -452,7 +459,7 @@ enum rl_err rl_call_start(struct rl_pool *pool, const struct rl_call_spec *spec,
 
 	assert(ops->on_head && ops->on_body && ops->on_end && ops->on_fail);
 	assert(!spec->streamed || (ops->on_drain && !spec->replayable && !spec->n_body));
-	assert(!spec->upgrade || (spec->streamed && !spec->content_length));
+	assert(!spec->upgrade || (spec->streamed && !spec->content_length && ops->on_shut));
 	if (!run)
 		return RL_ERR_NOMEM;
 	set_up(run, spec, ops, owner);
@@ -477,7 +484,7 @@ void rl_call_write(struct rl_call *call, rl_str piece, bool last)
 {
 	struct rl_run *run = of(call);
 
-	assert(!rl_run_over(run) && run->asked && !run->ended && !run->rest.n && !(last && run->upgrade));
+	assert(!rl_run_over(run) && run->asked && !run->ended && !run->rest.n);
 	run->ended = last;
 	if (run->conn) /* otherwise it has failed, and the owner will hear of it */
 		run->conn->codec->write(run->conn, run, piece, last);

@@ -77,8 +77,10 @@ struct rl_call_spec {
 	int64_t content_length; /* of a streamed body; -1: not known (chunked) */
 	/*
 	 * Asks for a WebSocket, over a connection of its own in HTTP/1.1, whatever else the origin speaks. An
-	 * answer of 101 opens the tunnel: from the first on_drain on bytes go out by rl_call_write, never with `last`,
-	 * what comes is on_body's, and on_end says that the other side has closed; in it no time-out runs but the owner's.
+	 * answer of 101 opens the tunnel: from the first on_drain on bytes go out by rl_call_write, what comes is
+	 * on_body's, and no time-out runs but the owner's. Each side ends on its own: ours with `last`, the other one with
+	 * on_shut, and what ends second ends the call, by on_end. on_end alone comes if the other side has ended and takes
+	 * nothing more.
 	 * Any other answer is an ordinary one, and then on_drain does not come. With `streamed`, and no length.
 	 */
 	bool upgrade;
@@ -109,6 +111,8 @@ struct rl_call_ops {
 	void (*on_fail)(struct rl_call *call, enum rl_err reason);
 	/* A streamed body may begin, or go on: what was given is written (or not wanted). May be NULL where none is. */
 	void (*on_drain)(struct rl_call *call);
+	/* In a tunnel: the other side sends no more, while ours may. May be NULL where nobody asks for one. */
+	void (*on_shut)(struct rl_call *call);
 };
 
 /* RL_ERR_NOMEM only; all else arrives in on_fail. */

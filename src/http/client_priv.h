@@ -104,7 +104,7 @@ struct rl_run {
 	bool asked;          /* on_drain has come: what follows cannot be had twice */
 	bool ended;          /* the last piece of it was given */
 	bool upgrade;        /* asks for a WebSocket */
-	bool tunnel;         /* and has got it: bytes go both ways until one side closes */
+	bool tunnel;         /* and has got it: bytes go both ways until both sides have ended */
 	bool inflating;      /* decoded text may still wait in `inflate` */
 	bool delivered;      /* something was handed to the owner since the last on_read_end */
 	enum rl_err failure; /* to be reported by `later` */
@@ -130,6 +130,8 @@ void rl_run_on_head(struct rl_run *run, struct rl_response_head *head, bool bodi
 void rl_run_on_body(struct rl_run *run, rl_str piece);
 /* The head was a 101 that was asked for, and the owner has been told: he may write. */
 void rl_run_on_tunnel(struct rl_run *run);
+/* In a tunnel the other side has shut down its own, and ours is still open. */
+void rl_run_on_shut(struct rl_run *run);
 /* The answer is whole and correct; the connection is no longer the call's. */
 void rl_run_on_arrived(struct rl_run *run);
 /* All bytes of one read have been delivered. */
@@ -290,7 +292,7 @@ enum rl_err rl_origin_slot_take(struct rl_origin *origin, struct rl_waiter *wait
 void rl_origin_slot_free(struct rl_origin *origin);
 /* The first waiter, taken off the queue, if it is of this loop and takes a connection that has served; else NULL. */
 struct rl_waiter *rl_origin_waiter_here(struct rl_origin *origin, struct rl_loop *loop);
-/* The first who waits for a slot is of another loop, or needs a connection of his own: no call of this loop's serves him. */
+/* The first who waits for a slot is of another loop, or needs a connection of his own: nothing here serves him. */
 bool rl_origin_wanted_elsewhere(struct rl_origin *origin, const struct rl_loop *loop);
 /* True: it was queued and is the caller's again. False: the slot is on its way by mail. */
 bool rl_origin_waiter_remove(struct rl_waiter *waiter);

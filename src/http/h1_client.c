@@ -44,11 +44,13 @@ struct h1_conn {
 	struct rl_buf kept;
 	uint64_t left;        /* H1_LENGTH: bytes of the body to come */
 	struct rl_task again; /* read without an event, because writing has failed */
-	enum rl_err late;     /* the connection's end, seen while the owner had paused */
+	enum rl_err late; /* the connection's end, seen while the owner had paused, or in a tunnel that is half open */
 
 	/* The request: what is out. */
 	size_t head_off, part, part_off;
 	bool no_more;             /* it is not sent further */
+	bool shut;                /* a tunnel: our side has ended */
+	bool peer_shut;           /* and theirs, as the owner knows */
 	enum rl_err write_failed; /* why */
 
 	/* The head being parsed. */
@@ -647,11 +649,34 @@ static bool feed(struct h1_conn *h, rl_str *in)
 
 /* ---- reading ---- */
 
+/* Something of our side of a tunnel waits for the socket: bytes, or its end. */
+static bool tunnel_waits(const struct h1_conn *h, const struct rl_run *run)
+{
+	return run->tunnel && !h->no_more && (run->rest.n || (run->ended && !h->shut));
+}
+
+/* The other side of a tunnel sends no more, and takes what we send: `late` has the rest of the end. */
+static void half_ended(struct h1_conn *h, struct rl_run *run)
+{
+	h->late = RL_ERR_EOF;
+	if (h->peer_shut)
+		return;
+	h->peer_shut = true;
+	rl_run_on_shut(run);
+}
+
 /* The connection has ended, in order or not. */
 static void ended(struct h1_conn *h, enum rl_err err)
 {
 	struct rl_run *run = h->conn.run;
 
+	if (err == RL_ERR_EOF && run->tunnel && !h->shut && !h->write_failed) {
+		half_ended(h, run);
+		return;
+	}
+	if (run->tunnel && h->write_failed &&
+	    !h->peer_shut) /* a reset that writing has met looks like an end in order */
+		err = h->write_failed;
 	if (err == RL_ERR_EOF && h->state == H1_TO_CLOSE) {
 		arrived(h, false);
 		return;
@@ -672,7 +697,7 @@ static void read_more(struct h1_conn *h)
 	enum rl_err err;
 
 	if (run->paused && run->phase == RL_PHASE_ANSWER) {
-		rl_transport_want(h->conn.transport, false, run->tunnel && run->rest.n > 0);
+		rl_transport_want(h->conn.transport, false, tunnel_waits(h, run));
 		return;
 	}
 	if (h->kept.n || run->inflating)
@@ -723,7 +748,7 @@ static void h1_resume(struct rl_conn *conn, struct rl_run *run)
 		return;
 	}
 	if (!run->paused)
-		rl_transport_want(conn->transport, true, run->tunnel && run->rest.n > 0);
+		rl_transport_want(conn->transport, true, tunnel_waits(h, run));
 	rl_run_on_read_end(run);
 }
 
@@ -852,6 +877,17 @@ static void stop_writing(struct h1_conn *h, enum rl_err err)
 	rl_loop_defer(h->conn.place->pool->loop, &h->again);
 }
 
+/* All of our side of a tunnel is out. */
+static void end_tunnel(struct h1_conn *h)
+{
+	bool done = rl_transport_shutdown(h->conn.transport);
+
+	rl_transport_want(h->conn.transport, true, !done);
+	h->shut = done;
+	if (done && h->peer_shut)
+		rl_loop_defer(h->conn.place->pool->loop, &h->again);
+}
+
 static void write_more(struct h1_conn *h)
 {
 	struct rl_run *run = h->conn.run;
@@ -882,7 +918,9 @@ static void write_more(struct h1_conn *h)
 		}
 	}
 	rl_transport_want(h->conn.transport, true, false);
-	if (!run->streamed || run->ended || (run->upgrade && !run->tunnel))
+	if (run->tunnel && run->ended)
+		end_tunnel(h);
+	else if (!run->streamed || run->ended || (run->upgrade && !run->tunnel))
 		rl_run_on_sent(run);
 	else if (any)
 		rl_run_on_drained(run);
@@ -933,6 +971,8 @@ static void h1_write(struct rl_conn *conn, struct rl_run *run, rl_str piece, boo
 	} else if (run->rest.n) {
 		rl_transport_want(conn->transport, true, true);
 		rl_run_on_sent_some(run);
+	} else if (last && run->tunnel) {
+		end_tunnel(h);
 	} else if (last) {
 		rl_run_on_sent(run);
 	} else {
@@ -948,7 +988,7 @@ static void h1_send(struct rl_conn *conn, struct rl_run *run)
 	conn->run = run;
 	begin_head(h);
 	h->head_off = h->part = h->part_off = 0;
-	h->no_more = false;
+	h->no_more = h->shut = h->peer_shut = false;
 	h->write_failed = h->late = RL_OK;
 	h->interims = 0;
 	h->extension_bytes = h->silence_bytes = 0;
@@ -990,7 +1030,11 @@ static void on_again(struct rl_task *task)
 {
 	struct h1_conn *h = (struct h1_conn *)((char *)task - offsetof(struct h1_conn, again));
 
-	if (!h->conn.closed && h->conn.run)
+	if (h->conn.closed || !h->conn.run)
+		return;
+	if (h->peer_shut && !h->conn.run->paused)
+		ended(h, h->late);
+	else
 		read_more(h);
 }
 

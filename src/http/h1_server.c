@@ -302,6 +302,8 @@ static bool h1_upgrade(struct rl_xchg *x)
 		conn->h1.keep_alive = false;
 		return false;
 	}
+	if (err != RL_OK && err != RL_ERR_AGAIN) /* it does not wait for an answer, either */
+		rl_conn_fail(conn, err);
 	conn->h1.phase = RL_H1_TUNNEL;
 	return true;
 }

@@ -26,6 +26,7 @@
 static void on_event(void *owner, struct rl_transport *transport, unsigned events);
 static void on_timer(struct rl_timer *timer);
 static void kick(struct rl_task *task);
+static void update_want(struct rl_conn *conn);
 
 /* ---- the server ---- */
 
@@ -361,17 +362,41 @@ bool rl_exchange_upgrade(struct rl_exchange *pub, const struct rl_response_head 
 	struct rl_xchg *x = xchg_of(pub);
 
 	assert(!x->started && !x->raw && x->body_done && head->status == 101 && x->conn->codec->upgrade);
-	if (!writable(x)) { /* its owner is about to be told */
+	assert(!x->conn->busy); /* else what came with the request is not kept yet */
+	if (!writable(x)) {     /* its owner is about to be told */
 		x->started = x->tunnel = true;
 		return true;
 	}
 	if (!x->conn->codec->upgrade(x))
 		return false;
 	x->started = x->tunnel = true;
+	if (!writable(x))
+		return true;
 	x->conn->codec->write_head(x, head);
 	rl_exchange_flush(pub);
 	rl_conn_wake(x->conn);
 	return true;
+}
+
+/* Nothing is queued: FIN, as soon as the socket takes what TLS says before it. */
+static void shut(struct rl_conn *conn)
+{
+	conn->shut_due = !rl_transport_shutdown(conn->transport);
+}
+
+void rl_exchange_shut(struct rl_exchange *pub)
+{
+	struct rl_xchg *x = xchg_of(pub);
+
+	assert(x->tunnel && !x->shut);
+	x->shut = true;
+	if (!writable(x))
+		return;
+	x->conn->shut_due = true;
+	if (!rl_conn_queued(x->conn))
+		shut(x->conn);
+	if (x->conn->shut_due)
+		update_want(x->conn);
 }
 
 void rl_exchange_land(struct rl_exchange *pub, char *into)
@@ -401,7 +426,7 @@ void rl_exchange_write(struct rl_exchange *pub, const rl_str *parts, size_t n)
 {
 	struct rl_xchg *x = xchg_of(pub);
 
-	assert(x->started && !x->raw);
+	assert(x->started && !x->raw && !x->shut);
 	if (!writable(x))
 		return;
 	if (!x->bodiless)
@@ -664,7 +689,7 @@ static void update_want(struct rl_conn *conn)
 	bool read = conn->state == RL_CONN_OPEN && !(conn->blocked && rl_conn_held(conn));
 
 	if (conn->transport)
-		rl_transport_want(conn->transport, read, rl_conn_queued(conn) > 0);
+		rl_transport_want(conn->transport, read, rl_conn_queued(conn) > 0 || conn->shut_due);
 }
 
 static void queue(struct rl_conn *conn, const struct iovec *iov, int n, size_t skip)
@@ -835,7 +860,11 @@ void rl_conn_wake(struct rl_conn *conn)
 /* The client has gone, or half of it: who only waits for the end of an answer that is complete still gets it. */
 static void hangup(struct rl_conn *conn, enum rl_err reason)
 {
-	if (reason == RL_ERR_EOF && !conn->x && rl_conn_queued(conn))
+	struct rl_xchg *x = conn->x;
+
+	if (reason == RL_ERR_EOF && x && x->tunnel)
+		conn->server->ops->on_body_end(&x->pub);
+	else if (reason == RL_ERR_EOF && !x && rl_conn_queued(conn))
 		rl_conn_finish(conn, conn->server->limits.write_idle_ms, false);
 	else
 		rl_conn_fail(conn, reason);
@@ -876,6 +905,8 @@ static void write_some(struct rl_conn *conn)
 	enum rl_err err = RL_OK;
 
 	if (!rl_conn_queued(conn)) {
+		if (conn->shut_due)
+			shut(conn);
 		update_want(conn);
 		return;
 	}
@@ -898,6 +929,8 @@ static void write_some(struct rl_conn *conn)
 			conn_close(conn, conn->reset);
 			return;
 		}
+		if (conn->shut_due)
+			shut(conn);
 		update_want(conn);
 		/* The next request waits until the answer before it is out. */
 		if (!conn->x && rl_conn_held(conn))
@@ -908,12 +941,17 @@ static void write_some(struct rl_conn *conn)
 
 /*
  * Without an exchange what was sent before the FIN is still read. The transport says HANGUP but once, and reading may be
- * off when the exchange begins (a pipelined request behind it): so it is remembered.
+ * off when the exchange begins (a pipelined request behind it): so it is remembered. A tunnel's other direction goes on,
+ * and what was sent before the FIN is read when its owner takes it.
  */
 static void heed_hangup(struct rl_conn *conn)
 {
-	if (conn->hung && conn->state == RL_CONN_OPEN && conn->x)
+	if (!conn->hung || conn->state != RL_CONN_OPEN || !conn->x)
+		return;
+	if (!conn->x->tunnel)
 		rl_conn_fail(conn, RL_ERR_EOF);
+	else if (rl_transport_is_reset(conn->transport))
+		rl_conn_fail(conn, RL_ERR_RESET);
 }
 
 /* Over TLS the two have agreed on a protocol by now (ALPN, RFC 9113 §3.2). */

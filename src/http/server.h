@@ -35,7 +35,7 @@ struct rl_exchange_ops {
 	void (*on_request)(struct rl_exchange *x, void *service);
 	/* A piece of the body, borrowed for the call. */
 	void (*on_body)(struct rl_exchange *x, rl_str piece);
-	/* The whole request is here (comes also when there is no body). */
+	/* The whole request is here (comes also when there is no body). In a tunnel once more: the client sends no more. */
 	void (*on_body_end)(struct rl_exchange *x);
 	/* What was queued has fallen below the low-water mark. */
 	void (*on_drain)(struct rl_exchange *x);
@@ -160,12 +160,15 @@ void rl_exchange_end(struct rl_exchange *x);
 void rl_exchange_abort(struct rl_exchange *x, bool reset);
 /*
  * In place of rl_exchange_start: 101 with these fields, which opens a WebSocket's tunnel. From then on what the client
- * sends is on_body's, until on_gone (EOF: it has closed), and rl_exchange_write sends bytes as they are; pausing,
- * rl_exchange_full and the ends are as ever. Only for a request that rl_exchange_asks_upgrade is true of, after
- * on_body_end. False: nothing was sent, because the client has not waited for the answer. What it sent is neither the
- * tunnel's nor another request: the owner answers as usual, and the connection closes after that.
+ * sends is on_body's, until on_body_end (which comes while paused, too, when there is nothing before it) or on_gone, and
+ * rl_exchange_write sends bytes as they are; pausing, rl_exchange_full and the ends are as ever. Only for a request that
+ * rl_exchange_asks_upgrade is true of, after on_body_end has returned. False: nothing was sent, because the client has
+ * not waited for the answer. What it sent is neither the tunnel's nor another request: the owner answers as usual, and
+ * the connection closes after that.
  */
 bool rl_exchange_upgrade(struct rl_exchange *x, const struct rl_response_head *head) RL_MUST_CHECK;
+/* In a tunnel: no more is written. The client sees the end behind what is queued, and may still send. */
+void rl_exchange_shut(struct rl_exchange *x);
 /* The request asks for a WebSocket, and its connection could become one (GET in HTTP/1.1, without a body). */
 bool rl_exchange_asks_upgrade(const struct rl_exchange *x);
 /*

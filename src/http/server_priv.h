@@ -51,7 +51,10 @@ struct rl_server_codec {
 	void (*write_continue)(struct rl_xchg *x);
 	/* Bytes as they are, in place of an answer (HTTP/2 cannot: the stream is reset). */
 	void (*write_raw)(struct rl_xchg *x, rl_str bytes);
-	/* The input becomes a tunnel's; false: some of it has come already. NULL: there are no tunnels. */
+	/*
+	 * The input becomes a tunnel's, unless the client turns out to have gone; false: some of it has come already. NULL:
+	 * there are no tunnels.
+	 */
 	bool (*upgrade)(struct rl_xchg *x);
 	/* The owner takes the body again. */
 	void (*resume)(struct rl_xchg *x);
@@ -95,6 +98,7 @@ struct rl_xchg {
 	bool sent;                   /* a byte of the answer is out (or queued) */
 	bool raw;
 	bool tunnel;   /* 101 was sent: bytes as they are, both ways */
+	bool shut;     /* and the owner writes no more */
 	bool bodiless; /* HEAD, 204, 304 */
 	bool chunked;
 	bool close; /* the connection ends with this answer */
@@ -142,6 +146,7 @@ struct rl_conn {
 	bool busy;        /* within codec->on_input */
 	bool blocked;     /* input cannot be taken now */
 	bool reset;       /* close by RST after flushing */
+	bool shut_due;    /* a tunnel: the end of our side goes out behind what is queued */
 	bool secure;      /* over TLS */
 	bool hung;        /* the client has shut down its side; what it sent before may still be unread */
 	struct rl_buf in; /* bytes not taken yet, from in_at on; no memory when there are none */

@@ -278,10 +278,13 @@ static bool tls_pending(const struct rl_transport *t)
 	return t->ssl && SSL_pending(t->ssl) > 0;
 }
 
-static void tls_finish(struct rl_transport *t)
+/* close_notify; the peer's is not waited for. */
+static bool tls_finish(struct rl_transport *t)
 {
 	ERR_clear_error();
-	(void)SSL_shutdown(t->ssl); /* close_notify; the peer's is not waited for */
+	int done = SSL_shutdown(t->ssl);
+
+	return done >= 0 || SSL_get_error(t->ssl, done) != SSL_ERROR_WANT_WRITE;
 }
 
 static void tls_fini(struct rl_transport *t)

@@ -12,6 +12,7 @@
 #include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -173,6 +174,12 @@ static bool plain_pending(const struct rl_transport *t)
 	return false;
 }
 
+static bool plain_finish(struct rl_transport *t)
+{
+	(void)t;
+	return true;
+}
+
 static void plain_nothing(struct rl_transport *t)
 {
 	(void)t;
@@ -186,7 +193,7 @@ static const struct rl_filter plain = {
 	.read = plain_read,
 	.write = plain_write,
 	.pending = plain_pending,
-	.finish = plain_nothing,
+	.finish = plain_finish,
 	.fini = plain_nothing,
 };
 
@@ -446,14 +453,23 @@ at_once:
 
 /* ---- the end ---- */
 
-void rl_transport_shutdown(struct rl_transport *t)
+bool rl_transport_shutdown(struct rl_transport *t)
 {
 	assert(t->state != RL_TRANSPORT_CLOSED);
 	if (t->state != RL_TRANSPORT_OPEN || t->finished || t->broken)
-		return;
+		return true;
+	if (!t->filter->finish(t))
+		return false;
 	t->finished = true;
-	t->filter->finish(t);
 	(void)shutdown(t->fd, SHUT_WR);
+	return true;
+}
+
+bool rl_transport_is_reset(const struct rl_transport *t)
+{
+	struct pollfd look = {.fd = t->fd};
+
+	return t->broken || (poll(&look, 1, 0) == 1 && (look.revents & POLLERR));
 }
 
 /*
@@ -494,7 +510,7 @@ void rl_transport_close(struct rl_transport *t, bool abort)
 	assert(t->state != RL_TRANSPORT_CLOSED);
 	rl_dial_cancel(t->dial);
 	if (t->state == RL_TRANSPORT_OPEN && !abort && !t->finished && !t->broken)
-		t->filter->finish(t);
+		(void)t->filter->finish(t);
 	t->filter->fini(t);
 	free(t->proxy);
 	t->proxy = NULL;

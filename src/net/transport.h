@@ -73,8 +73,13 @@ void rl_transport_want(struct rl_transport *transport, bool read, bool write);
 void rl_transport_watch(struct rl_transport *transport, uint64_t silent_ms);
 /* Is anything already decrypted waiting inside (no poll event will come for it)? */
 bool rl_transport_pending(const struct rl_transport *transport);
-/* Sends FIN (and close_notify); reading goes on. */
-void rl_transport_shutdown(struct rl_transport *transport);
+/*
+ * Sends FIN (over TLS close_notify before it); reading goes on. Nothing may be written from now on. False: the socket
+ * does not take close_notify now; again at WRITE. TLS 1.2 lets the peer drop what it has still to say (RFC 5246 §7.2.1).
+ */
+bool rl_transport_shutdown(struct rl_transport *transport);
+/* The peer has reset the connection, whatever of its may be left to read. */
+bool rl_transport_is_reset(const struct rl_transport *transport);
 /*
  * Closes: in order, or by RST (`abort`). No event after this; memory goes at the end of the turn. Accepts NULL.
  * In order, an accepted connection that has just been written to, or has unread input, first lingers in the

@@ -19,7 +19,8 @@ struct rl_filter {
 	size_t (*read)(struct rl_transport *t, char *into, size_t n, enum rl_err *err);
 	size_t (*write)(struct rl_transport *t, const struct iovec *iov, int n, enum rl_err *err);
 	bool (*pending)(const struct rl_transport *t);
-	void (*finish)(struct rl_transport *t); /* says good-bye in its own words; FIN comes after it */
+	bool (*finish)(
+		struct rl_transport *t); /* says good-bye in its own words, then comes FIN; false: when WRITE is */
 	void (*fini)(struct rl_transport *t);
 };
 

@@ -779,6 +779,7 @@ enum rl_move attempt_wake(struct rl_request *rq, const struct rl_wake_in *in)
 		if (rq->upload)
 			return wake_upload(rq, a, in);
 		break; /* the body was complete before */
+	case RL_WAKE_SHUT:
 	case RL_WAKE_NONE:
 		break;
 	}
@@ -814,6 +815,11 @@ static void on_drain(struct rl_call *call)
 	wake(call, (struct rl_wake_in){.kind = RL_WAKE_ROOM});
 }
 
+static void on_shut(struct rl_call *call)
+{
+	wake(call, (struct rl_wake_in){.kind = RL_WAKE_SHUT});
+}
+
 static void on_end(struct rl_call *call)
 {
 	wake(call, (struct rl_wake_in){.kind = RL_WAKE_END});
@@ -832,4 +838,5 @@ const struct rl_call_ops rl_attempt_ops = {
 	.on_end = on_end,
 	.on_fail = on_fail,
 	.on_drain = on_drain,
+	.on_shut = on_shut,
 };

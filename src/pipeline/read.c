@@ -278,6 +278,7 @@ enum rl_move read_wake(struct rl_request *rq, const struct rl_wake_in *in)
 		return rl_request_left(rq);
 	case RL_WAKE_DRAIN:
 		return RL_MOVE_WAIT;
+	case RL_WAKE_SHUT:
 	case RL_WAKE_NONE:
 	case RL_WAKE_HEAD:
 	case RL_WAKE_PIECE:

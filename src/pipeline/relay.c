@@ -378,7 +378,8 @@ static enum rl_move wake_failed(struct rl_request *rq, enum rl_err err)
 				       : rl_str_of(rl_err_name(err));
 
 	a->call = NULL;
-	if (rq->done_seen) { /* the terminator came: how the connection ended does not matter any more */
+	/* The terminator came, or the client has closed: how the connection ended does not matter any more. */
+	if (rq->done_seen || rl_tunnel_was_over(rq, err)) {
 		flush(rq);
 		return complete(rq);
 	}
@@ -408,6 +409,8 @@ enum rl_move relay_wake(struct rl_request *rq, const struct rl_wake_in *in)
 		return complete(rq);
 	case RL_WAKE_GONE:
 		return rq->tunnelled ? rl_tunnel_wake(rq, in) : rl_request_left(rq);
+	case RL_WAKE_SHUT:
+		return rl_tunnel_wake(rq, in);
 	case RL_WAKE_ROOM:
 		if (rq->tunnelled)
 			return rl_tunnel_wake(rq, in);

@@ -53,6 +53,7 @@ enum rl_move {
 	X(READ_END) /* all bytes of one read have come */         \
 	X(END)      /* the provider's answer is complete */       \
 	X(ROOM)     /* the call takes more of a streamed body */  \
+	X(SHUT)     /* a tunnel: the provider sends no more */    \
 	X(FAILED)   /* the call has failed: in->err */            \
 	X(TIMER)    /* the request's timer */
 

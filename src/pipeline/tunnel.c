@@ -7,6 +7,9 @@
  *
  * One piece of the client's is in flight at a time: the call asks for it (ROOM), and
  * the client is paused while there is none asked for. The other way goes as in RELAY.
+ *
+ * Each direction ends on its own: who sends no more is told to the other side behind all
+ * that it has sent, and may listen on. The second end, or silence, ends the tunnel.
  */
 #include "pipeline/tunnel.h"
 
@@ -23,6 +26,8 @@ static const rl_str protocol_field = RL_STR_INIT("sec-websocket-protocol");
 struct rl_tunnel {
 	rl_str model; /* its value in the query, as it stands there; p == NULL: none */
 	bool room;    /* the call takes a piece of the client's */
+	bool said;    /* the client sends no more */
+	bool told;    /* and the call knows */
 	uint64_t idle_ms;
 	uint64_t moved_ms; /* when one side said something last */
 };
@@ -256,6 +261,25 @@ static enum rl_move pass_up(struct rl_request *rq, rl_str piece)
 	return RL_MOVE_WAIT;
 }
 
+/* The client sends no more. What it said last may still be in flight. */
+static enum rl_move end_up(struct rl_request *rq)
+{
+	struct rl_tunnel *t = rq->tunnel;
+
+	t->said = true;
+	if (!t->room || t->told)
+		return RL_MOVE_WAIT;
+	t->told = true;
+	rl_tunnel_moved(rq);
+	rl_call_write(rq->attempt->call, rl_str_make("", 0), true);
+	return RL_MOVE_WAIT;
+}
+
+bool rl_tunnel_was_over(const struct rl_request *rq, enum rl_err err)
+{
+	return rq->tunnelled && rq->tunnel->told && (err == RL_ERR_RESET || err == RL_ERR_TLS);
+}
+
 /* The timer is not moved with each piece: when it runs out, it looks how long both sides have been silent. */
 static enum rl_move look_idle(struct rl_request *rq)
 {
@@ -273,14 +297,23 @@ enum rl_move rl_tunnel_wake(struct rl_request *rq, const struct rl_wake_in *in)
 	switch (in->kind) {
 	case RL_WAKE_ROOM:
 		rq->tunnel->room = true;
+		if (rq->tunnel->said)
+			return end_up(rq);
 		rl_exchange_resume(rq->x);
 		return RL_MOVE_WAIT;
 	case RL_WAKE_BODY:
 		return pass_up(rq, in->piece);
+	case RL_WAKE_BODY_END:
+		return end_up(rq);
+	case RL_WAKE_SHUT: /* all that it sent is written */
+		rl_tunnel_moved(rq);
+		rl_exchange_shut(rq->x);
+		return RL_MOVE_WAIT;
 	case RL_WAKE_TIMER:
 		return look_idle(rq);
 	case RL_WAKE_GONE:
-		if (in->err == RL_ERR_EOF)
+		/* After its own end it may stop listening as it likes. */
+		if (in->err == RL_ERR_EOF || (in->err == RL_ERR_RESET && rq->tunnel->said))
 			return end(rq, RL_OUTCOME_OK, "");
 		return end(rq, RL_OUTCOME_CUT,
 			   in->err == RL_ERR_SHUTDOWN ? "the gateway ends" : "the client broke off");

@@ -18,4 +18,7 @@ enum rl_move rl_tunnel_open(struct rl_request *rq);
 void rl_tunnel_moved(struct rl_request *rq);
 enum rl_move rl_tunnel_wake(struct rl_request *rq, const struct rl_wake_in *in);
 
+/* The call has failed by `err`, which after the client's own end is but a careless end of the provider's. */
+bool rl_tunnel_was_over(const struct rl_request *rq, enum rl_err err);
+
 #endif

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import threading
 import time
 
@@ -473,3 +474,187 @@ def test_over_tls(gateway, provider, certificates):
     with opened(relais) as client:
         for size in (1, 100_000, 2_000_000):
             talk(client, os.urandom(size))
+
+
+# --- each direction has an end of its own ----------------------------------------------------------------------------
+
+class HalfTls:
+    """A TLS connection that can end its own direction alone, which ssl.SSLSocket cannot."""
+
+    def __init__(self, sock, context, server_side, name=None):
+        self.sock, self.into, self.out = sock, ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self.into, self.out, server_side=server_side, server_hostname=name)
+        self.act(self.tls.do_handshake)
+
+    def act(self, what, *args):
+        while True:
+            try:
+                done = what(*args)
+            except ssl.SSLWantReadError:
+                done = None
+            if self.out.pending:
+                self.sock.sendall(self.out.read())
+            if done is not None or what == self.tls.unwrap:
+                return done
+            if what == self.tls.do_handshake and self.tls.version() and self.finished():
+                return None
+            got = self.sock.recv(65536)
+            self.into.write(got) if got else self.into.write_eof()
+
+    def finished(self):
+        return self.tls.cipher() is not None and self.tls.get_channel_binding() is not None
+
+    def sendall(self, data):
+        for at in range(0, len(data), 16384):
+            self.act(self.tls.write, data[at:at + 16384])
+
+    def recv(self, n):
+        try:
+            return self.act(self.tls.read, n)
+        except ssl.SSLZeroReturnError:
+            return b''
+
+    def end(self):
+        """close_notify, and FIN."""
+        self.act(self.tls.unwrap)
+        self.sock.shutdown(socket.SHUT_WR)
+
+
+class Half:
+    def __init__(self, sock):
+        self.sock, self.recv, self.sendall = sock, sock.recv, sock.sendall
+
+    def end(self):
+        self.sock.shutdown(socket.SHUT_WR)
+
+
+def until_end(half):
+    data = []
+    while got := half.recv(65536):
+        data.append(got)
+    return b''.join(data)
+
+
+def until_head_end(half):
+    """The head; a byte at a time, so that nothing behind it is taken."""
+    head = b''
+    while not head.endswith(b'\r\n\r\n'):
+        got = half.recv(1)
+        assert got, head
+        head += got
+    return head
+
+
+@pytest.fixture(params=['plain', 'tls'])
+def ends(request, gateway, provider, certificates):
+    """ends(script) -> (relais, a client with an open tunnel); script(half, seen) is the provider behind its 101."""
+    tls = request.param == 'tls'
+
+    def make(script, **server):
+        context = certificates.server_context() if tls else None
+        seen, errors = {}, []
+
+        def serve(connection):
+            try:
+                connection.sock.settimeout(harness.WAIT_S)
+                half = HalfTls(connection.sock, context, True) if tls else Half(connection.sock)
+                until_head_end(half)
+                half.sendall(SWITCH)
+                script(half, seen)
+            except BaseException as error:  # told by the test
+                errors.append(error)
+                raise
+        a = provider(serve)
+        if tls:
+            a = f'https://localhost:{a.port}/v1'
+            certificate, key = certificates.make()
+            server['listen'] = {'address': '127.0.0.1:0', 'tls': {'certificate': certificate, 'key': key}}
+        relais = gateway(config([a], ca_file=certificates.ca, server=server))
+        sock = socket.create_connection(relais.data, timeout=harness.WAIT_S)
+        client = HalfTls(sock, certificates.client_context(), False, 'localhost') if tls else Half(sock)
+        client.sendall(f'GET {PATH} HTTP/1.1\r\nHost: localhost\r\n'.encode()
+                       + ''.join(f'{n}: {v}\r\n' for n, v in WISH).encode() + b'\r\n')
+        assert until_head_end(client).startswith(b'HTTP/1.1 101 ')
+        return relais, client, seen, errors
+    return make
+
+
+MUCH = os.urandom(1 << 20) * 3
+
+
+def test_the_client_ends_first(ends):
+    """All of its last words arrive, then its end; what the provider says after that is the client's."""
+    def script(half, seen):
+        half.sendall(b'hello')
+        time.sleep(0.3)  # its words queue up
+        seen['heard'] = until_end(half)
+        half.sendall(MUCH)
+        half.end()
+    relais, client, seen, errors = ends(script)
+    assert client.recv(5) == b'hello'
+    client.sendall(MUCH[::-1])
+    client.end()
+    assert until_end(client) == MUCH and not errors
+    assert seen['heard'] == MUCH[::-1]
+    record = relais.access_log(1)[0]
+    assert (record['outcome'], record['bytes_in'], record['bytes_out']) == ('ok', len(MUCH), len(MUCH) + 5)
+    assert relais.status()['models'][0]['targets'][0]['failures'] == 0
+
+
+def test_the_provider_ends_first(ends):
+    def script(half, seen):
+        half.sendall(MUCH)
+        half.end()
+        seen['heard'] = until_end(half)
+    relais, client, seen, errors = ends(script)
+    time.sleep(0.3)  # the provider's words queue up
+    assert until_end(client) == MUCH
+    client.sendall(MUCH[::-1])
+    client.end()
+    assert eventually(lambda: seen.get('heard')) == MUCH[::-1] and not errors
+    record = relais.access_log(1)[0]
+    assert (record['outcome'], record['bytes_in'], record['bytes_out']) == ('ok', len(MUCH), len(MUCH))
+
+
+def test_half_a_tunnel_may_be_idle_no_longer_than_a_whole_one(ends):
+    over = threading.Event()
+
+    def script(half, seen):
+        until_end(half)
+        over.wait(harness.WAIT_S)
+    relais, client, _, _ = ends(script, tunnel_idle=f'{int(1000 * SLOW)}ms')
+    client.end()
+    try:
+        assert until_end(client) == b''
+    except OSError:
+        pass  # it is an abnormal end
+    record = relais.access_log(1)[0]
+    over.set()
+    assert record['outcome'] == 'cut' and 'tunnel_idle' in record['error_text']
+
+
+def test_a_client_that_breaks_off_while_its_provider_does_not_read(gateway, provider):
+    """What it sent last is not delivered first: a reset ends both."""
+    go = threading.Event()
+    left = []
+
+    def script(connection):
+        connection.read_request()
+        connection.send(SWITCH)
+        go.wait(harness.WAIT_S)
+        try:
+            while connection.sock.recv(65536):
+                pass
+        except OSError:
+            pass
+        left.append(True)
+    relais = gateway(config([provider(script)]))
+    client = opened(relais)
+    client.sock.settimeout(0.3)
+    with pytest.raises(TimeoutError):
+        while True:
+            client.sock.sendall(MUCH)
+    client.reset()
+    assert relais.access_log(1)[0]['outcome'] == 'cut'
+    go.set()
+    eventually(lambda: left, what='the end of the call')

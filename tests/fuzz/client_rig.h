@@ -131,7 +131,7 @@ static void on_fail(struct rl_call *call, enum rl_err reason)
 	over(owner);
 }
 
-static const struct rl_call_ops ops = {"fuzz", on_head, on_body, on_read_end, on_end, on_fail, NULL};
+static const struct rl_call_ops ops = {"fuzz", on_head, on_body, on_read_end, on_end, on_fail, NULL, NULL};
 
 static void on_timer(struct rl_timer *timer)
 {

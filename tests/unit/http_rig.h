@@ -316,13 +316,14 @@ struct totals {
 	enum rl_err reason;
 };
 
-static inline struct totals run_limited(void (*client)(struct rig *), struct rl_server_limits limits)
+static inline struct totals run_service(void (*client)(struct rig *), struct rl_server_limits limits,
+					const struct rl_exchange_ops *ops)
 {
 	struct rig rig = {.client = client, .limits = limits};
 	pthread_t thread;
 
 	assert_int_equal(rl_loop_new("test", &rig.loop), RL_OK);
-	assert_int_equal(rl_server_new(rig.loop, &service, &rig, &limits, &rig.server), RL_OK);
+	assert_int_equal(rl_server_new(rig.loop, ops, &rig, &limits, &rig.server), RL_OK);
 	assert_int_equal(pthread_create(&thread, NULL, client_main, &rig), 0);
 	rl_loop_run(rig.loop);
 	pthread_join(thread, NULL);
@@ -337,6 +338,11 @@ static inline struct totals run_limited(void (*client)(struct rig *), struct rl_
 		.refused = atomic_load(&rig.refused),
 		.reason = (enum rl_err)atomic_load(&rig.reason),
 	};
+}
+
+static inline struct totals run_limited(void (*client)(struct rig *), struct rl_server_limits limits)
+{
+	return run_service(client, limits, &service);
 }
 
 static const struct rl_server_limits usual = {
