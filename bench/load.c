@@ -8,6 +8,11 @@
  * can't hide its queue. CPU time of watched processes is read at both ends of the measured window, by this process,
  * so that requests and CPU time belong to the same window. The result is one JSON object on standard output.
  *
+ * With several --port they take turns, --block-ms each, in changing order: what the machine does meanwhile happens to all
+ * of them alike. The first fifth of a block is not measured, since the one whose turn it is finds cold caches.
+ * --samples FILE then holds each latency that was measured: three numbers of 32 bits, which port, which block, how many
+ * nanoseconds.
+ *
  * With --tls 1 the connections are TLS ones; the certificate is not looked at, handshakes are made before the window.
  */
 #include <arpa/inet.h>
@@ -35,6 +40,8 @@
 #define HEAD_MAX 4096u
 #define READ_MAX 65536u
 #define WATCH_MAX 8u
+#define TARGETS_MAX 4u
+#define SETTLING_SHARE 5u
 #define EVENTS_A_TURN 256
 #define OPEN_FIRST_MAX 1024u /* more connections than this are opened when their first request is due */
 #define STALL_NS (30 * SECOND)
@@ -43,12 +50,25 @@
 
 enum phase { HEAD = 0, LENGTH, CHUNK_SIZE, CHUNK_DATA, CHUNK_END, TRAILER, COMPLETE };
 
+/* Where requests go, and the connections to it. */
+struct target {
+	struct sockaddr_in to;
+	struct conn *conns, *idle, **idle_end;
+};
+
+struct sample {
+	uint32_t target, block, ns;
+};
+
 struct conn {
 	int fd;
+	struct target *target;
 	SSL *tls; /* NULL: plain */
 	bool busy;
 	struct conn *next_idle;
 	uint64_t due_ns;   /* when its request should have been sent */
+	uint32_t block;    /* that this was in */
+	bool settled;      /* and not in its first part */
 	size_t sent;       /* bytes of the request that are out */
 	uint64_t event_ns; /* when its last event came */
 	enum phase phase;
@@ -65,7 +85,10 @@ struct conn {
 };
 
 static struct {
-	struct sockaddr_in to;
+	struct target targets[TARGETS_MAX];
+	unsigned n_targets;
+	uint64_t block_ns;
+	const char *samples;
 	uint64_t interval_ns; /* 0: one after the other */
 	uint64_t warmup_ns, window_ns;
 	uint64_t requests; /* stop after so many; 0: by time */
@@ -82,7 +105,6 @@ static struct {
 static struct {
 	int epoll, step_fd;
 	SSL_CTX *tls;
-	struct conn *conns, *idle, **idle_end;
 	uint64_t start_ns;
 	uint64_t next;     /* number of the request to be sent next */
 	uint64_t pending;  /* requests under way */
@@ -91,8 +113,8 @@ static struct {
 	/* Of the measured window: */
 	uint64_t answers, events, reads, merged, late_ns, gap_ns;
 	uint64_t cpu_ns[WATCH_MAX], own_cpu_ns, measured_ns;
-	uint32_t *latency_us;
-	size_t n_latency, room_latency;
+	struct sample *samples;
+	size_t n_samples, room_samples;
 	/* Of the whole run: */
 	uint64_t all_answers, errors, reconnects;
 	char first_error[200];
@@ -175,7 +197,7 @@ static void take_cpu(void)
 static void begin_window(void)
 {
 	run.answers = run.events = run.reads = run.merged = run.late_ns = run.gap_ns = 0;
-	run.n_latency = 0;
+	run.n_samples = 0;
 	run.measuring = true;
 	take_cpu();
 }
@@ -186,15 +208,17 @@ static void end_window(void)
 	run.measuring = false;
 }
 
-static void note_latency(uint64_t ns)
+static void note_latency(const struct conn *c, uint64_t ns)
 {
-	if (run.n_latency == run.room_latency) {
-		run.room_latency = run.room_latency ? 2 * run.room_latency : 65536;
-		run.latency_us = realloc(run.latency_us, run.room_latency * sizeof *run.latency_us);
-		if (!run.latency_us)
+	if (run.n_samples == run.room_samples) {
+		run.room_samples = run.room_samples ? 2 * run.room_samples : 65536;
+		run.samples = realloc(run.samples, run.room_samples * sizeof *run.samples);
+		if (!run.samples)
 			die("out of memory");
 	}
-	run.latency_us[run.n_latency++] = (uint32_t)(ns / 1000);
+	run.samples[run.n_samples++] = (struct sample){.target = (uint32_t)(c->target - opt.targets),
+						       .block = c->block,
+						       .ns = ns < UINT32_MAX ? (uint32_t)ns : UINT32_MAX};
 }
 
 /* ---- connections ---- */
@@ -203,19 +227,19 @@ static void go_idle(struct conn *c)
 {
 	c->busy = false;
 	c->next_idle = NULL;
-	*run.idle_end = c;
-	run.idle_end = &c->next_idle;
+	*c->target->idle_end = c;
+	c->target->idle_end = &c->next_idle;
 }
 
-static struct conn *take_idle(void)
+static struct conn *take_idle(struct target *target)
 {
-	struct conn *c = run.idle;
+	struct conn *c = target->idle;
 
 	if (!c)
 		return NULL;
-	run.idle = c->next_idle;
-	if (!run.idle)
-		run.idle_end = &run.idle;
+	target->idle = c->next_idle;
+	if (!target->idle)
+		target->idle_end = &target->idle;
 	return c;
 }
 
@@ -268,7 +292,7 @@ static void open_conn(struct conn *c)
 	if (c->fd < 0)
 		die("socket: %s", strerror(errno));
 	/* Loopback: the kernel connects at once or never. */
-	if (connect(c->fd, (struct sockaddr *)&opt.to, sizeof opt.to)) {
+	if (connect(c->fd, (struct sockaddr *)&c->target->to, sizeof c->target->to)) {
 		count_error("connect: %s", strerror(errno));
 		close(c->fd);
 		c->fd = -1;
@@ -324,7 +348,8 @@ static void answer_complete(struct conn *c)
 	check_answer(c);
 	if (run.measuring) {
 		run.answers++;
-		note_latency(now_ns() - c->due_ns);
+		if (c->settled)
+			note_latency(c, now_ns() - c->due_ns);
 	}
 	end_request(c);
 }
@@ -539,6 +564,21 @@ static void send_request(struct conn *c, uint64_t due_ns, uint64_t now)
 	send_rest(c);
 }
 
+/*
+ * Which of them has its turn when a request is due, and how it is to be counted. The order changes from lap to lap, so
+ * that each comes equally often after each other (three of them: 012 120 201 021 210 102) and never after itself.
+ */
+static struct target *target_of(uint64_t due_ns, uint32_t *block, bool *settled)
+{
+	uint64_t since = due_ns - run.start_ns, number = opt.block_ns ? since / opt.block_ns : 0;
+	unsigned n = opt.n_targets, place = (unsigned)(number % n), lap = (unsigned)(number / n % (UINT64_C(2) * n));
+	bool forth = lap < n;
+
+	*block = (uint32_t)number;
+	*settled = !opt.block_ns || since % opt.block_ns >= opt.block_ns / SETTLING_SHARE;
+	return &opt.targets[(forth ? lap + place : 3 * n - lap - place) % n];
+}
+
 /* Sends all that is due. Returns how long nothing else will be; UINT64_MAX: until an answer comes. */
 static uint64_t send_due(uint64_t now)
 {
@@ -548,10 +588,14 @@ static uint64_t send_due(uint64_t now)
 			return UINT64_MAX;
 		if (due > now)
 			return due - now;
-		struct conn *c = take_idle();
+		uint32_t block;
+		bool settled;
+		struct conn *c = take_idle(target_of(due, &block, &settled));
 		if (!c)
 			return UINT64_MAX;
 		run.next++;
+		c->block = block;
+		c->settled = settled;
 		send_request(c, due, now);
 	}
 }
@@ -615,20 +659,28 @@ static void run_all(void)
 
 static int by_size(const void *a, const void *b)
 {
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+	const struct sample *x = a, *y = b;
 
-	return (x > y) - (x < y);
+	return (x->ns > y->ns) - (x->ns < y->ns);
 }
 
 static uint32_t percentile(double share)
 {
-	return run.n_latency ? run.latency_us[(size_t)((double)(run.n_latency - 1) * share)] : 0;
+	return run.n_samples ? run.samples[(size_t)((double)(run.n_samples - 1) * share)].ns / 1000 : 0;
+}
+
+static void write_samples(void)
+{
+	FILE *f = fopen(opt.samples, "we");
+
+	if (!f || fwrite(run.samples, sizeof *run.samples, run.n_samples, f) != run.n_samples || fclose(f))
+		die("%s: %s", opt.samples, strerror(errno));
 }
 
 static void print_result(void)
 {
-	if (run.n_latency)
-		qsort(run.latency_us, run.n_latency, sizeof *run.latency_us, by_size);
+	if (run.n_samples)
+		qsort(run.samples, run.n_samples, sizeof *run.samples, by_size);
 	printf("{\"answers\":%" PRIu64 ",\"all_answers\":%" PRIu64 ",\"events\":%" PRIu64 ",\"reads\":%" PRIu64
 	       ",\"window_ns\":%" PRIu64 ",\"errors\":%" PRIu64 ",\"reconnects\":%" PRIu64 ",\"first_error\":\"%s\"",
 	       run.answers, run.all_answers, run.events, run.reads, run.measured_ns, run.errors, run.reconnects,
@@ -660,12 +712,28 @@ static void load_request(const char *path)
 	fclose(f);
 }
 
+static void add_target(uint16_t port)
+{
+	struct target *target = &opt.targets[opt.n_targets];
+
+	if (opt.n_targets == TARGETS_MAX)
+		die("more than %u ports", TARGETS_MAX);
+	target->to = (struct sockaddr_in){.sin_family = AF_INET,
+					  .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+					  .sin_port = htons(port)};
+	opt.n_targets++;
+}
+
 static void set_option(const char *name, const char *value)
 {
 	double number = strtod(value, NULL);
 
 	if (!strcmp(name, "--port"))
-		opt.to.sin_port = htons((uint16_t)number);
+		add_target((uint16_t)number);
+	else if (!strcmp(name, "--block-ms"))
+		opt.block_ns = (uint64_t)(number * 1e6);
+	else if (!strcmp(name, "--samples"))
+		opt.samples = value;
 	else if (!strcmp(name, "--rate"))
 		opt.interval_ns = number > 0 ? (uint64_t)((double)SECOND / number) : 0;
 	else if (!strcmp(name, "--warmup"))
@@ -722,39 +790,45 @@ static void raise_limit(void)
 	}
 }
 
-static void open_conns(void)
+static void open_conns(struct target *target)
 {
+	target->conns = calloc(opt.n_conns, sizeof *target->conns);
+	if (!target->conns)
+		die("out of memory");
+	target->idle_end = &target->idle;
 	for (unsigned i = 0; i < opt.n_conns; i++) {
-		run.conns[i].fd = -1;
+		target->conns[i].fd = -1;
+		target->conns[i].target = target;
 		if (opt.n_conns <= OPEN_FIRST_MAX)
-			open_conn(&run.conns[i]);
-		go_idle(&run.conns[i]);
+			open_conn(&target->conns[i]);
+		go_idle(&target->conns[i]);
 	}
 }
 
 int main(int argc, char **argv)
 {
-	opt.to = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	opt.n_conns = 32;
 	for (int i = 1; i + 1 < argc; i += 2)
 		set_option(argv[i], argv[i + 1]);
-	if (argc % 2 == 0 || !opt.request || !opt.to.sin_port || (!opt.requests && !opt.window_ns) || !opt.n_conns)
-		die("--port N --request FILE (--seconds S | --requests N) [--rate R] [--warmup S] [--conns N]\n"
-		    "      [--length BYTES] [--events N] [--step PORT] [--tls 1] [--watch PID]...");
+	if (argc % 2 == 0 || !opt.request || !opt.n_targets || (!opt.requests && !opt.window_ns) || !opt.n_conns)
+		die("--port N... --request FILE (--seconds S | --requests N) [--rate R] [--warmup S] [--conns N]\n"
+		    "      [--block-ms MS] [--samples FILE] [--length BYTES] [--events N] [--step PORT] [--tls 1]\n"
+		    "      [--watch PID]...");
 	prctl(PR_SET_TIMERSLACK, 1UL);
 	run.epoll = epoll_create1(EPOLL_CLOEXEC);
-	run.conns = calloc(opt.n_conns, sizeof *run.conns);
-	if (run.epoll < 0 || !run.conns)
-		die("out of memory");
-	run.idle_end = &run.idle;
+	if (run.epoll < 0)
+		die("epoll_create1: %s", strerror(errno));
 	if (opt.step_port)
 		open_step();
 	if (opt.tls)
 		start_tls();
 	signal(SIGPIPE, SIG_IGN);
 	raise_limit();
-	open_conns();
+	for (unsigned i = 0; i < opt.n_targets; i++)
+		open_conns(&opt.targets[i]);
 	run_all();
 	print_result();
+	if (opt.samples)
+		write_samples();
 	return 0;
 }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The cases whose figure is no ratio of CPU time: many streams, latency, a long run, the program at rest.
+"""The cases whose figure is a limit: many streams, a long run, the program at rest.
 
 Each is a function (rig, name, peers, args) that returns what it measured: a dict with its `rows` for the table, the
 `errors` that make it worthless, and whatever else --json should hold.
@@ -9,22 +9,16 @@ import resource
 import shutil
 import subprocess
 
-from report import Row, limit_row, progress, ratio_row
+from report import Row, errors_of, limit_row, progress
 from rig import CASES, MANY
 from stats import median
 
 STREAM_MAX_KIB = 16
 STREAM_GAP_US = 2_000_000
 STREAM_OPENINGS = 2000        # a second
-LATENCY_RATE = 1000
-LATENCY_PEERS = ['nginx', 'relais']
 LONG_SLICE = 100_000          # requests between two looks at the memory; the access log is emptied there
 LONG_MAX_MIB = 1
 IDLE_MAX_MIB, READY_MAX_MS, BINARY_MAX_MIB = 8, 50, 2
-
-
-def errors_of(peer, result):
-    return [f'{peer}: {result["errors"]} errors, the first: {result["first_error"]}'] if result['errors'] else []
 
 
 # ---- many streams ----
@@ -69,41 +63,6 @@ def streams(rig, name, peers, args):
         if r['open_max'] < n:
             errors.append(f'only {r["open_max"]:,} streams of {n:,} were open at once')
     return {'case': name, 'rows': rows, 'errors': errors, 'peers': all_of_them}
-
-
-# ---- latency ----
-
-def latency(rig, name, peers, args):
-    """What a proxy adds: through it minus without it, within one round."""
-    case, peers = CASES['chat'], [p for p in peers if p in LATENCY_PEERS]
-    added = {p: {'p50': [], 'p99': []} for p in peers}
-    errors = []
-    how = {'rate': 200 if args.quick else LATENCY_RATE, 'warmup': 1, 'seconds': args.seconds}
-    for i in range(args.rounds):
-        origin, port = rig.start_origin(case)
-        direct = rig.load(case, port, **how)
-        errors += errors_of('without a proxy', direct)
-        for peer in peers[i % len(peers):] + peers[:i % len(peers)]:
-            proxy = rig.proxy(peer, case, port)
-            result = rig.load(case, proxy.port, **how)
-            rig.drop(proxy)
-            errors += errors_of(peer, result)
-            for k, values in added[peer].items():
-                values.append(result['latency_us'][k] - direct['latency_us'][k])
-        rig.stop(origin)
-        progress(f'{name}: round {i + 1} of {args.rounds}: added ' +
-                 ', '.join(f'{p} p50 {added[p]["p50"][-1]} µs p99 {added[p]["p99"][-1]} µs' for p in peers))
-    return {'case': name, 'rows': latency_rows(name, added, how['rate']), 'errors': errors, 'added_us': added}
-
-
-def latency_rows(name, added, rate):
-    rows = [Row(name, f'{k} added at {rate:,}/s', p, f'{median(values):.0f} µs')
-            for p, of in added.items() for k, values in of.items()]
-    for k in ('p50', 'p99') if len(added) > 1 else ():
-        # Less than a microsecond is less than is measured.
-        values = [max(1, a) / max(1, b) for a, b in zip(added['relais'][k], added['nginx'][k])]
-        rows.append(ratio_row(name, f'{k} added', 'nginx', values, 1.0))
-    return rows
 
 
 # ---- a long run ----

@@ -33,9 +33,18 @@ class Row:
         return [self.case, self.what, self.against, self.measured, self.bound, self.wanted, self.verdict()]
 
 
+def errors_of(peer, result):
+    """Of one run of the load; they make what it measured worthless."""
+    return [f'{peer}: {result["errors"]} errors, the first: {result["first_error"]}'] if result['errors'] else []
+
+
 def ratio_row(case, what, peer, values, wanted):
     """values: relais to the peer, one a round."""
-    middle, bound = median(values), upper_bound(values)
+    return bounded_row(case, what, peer, median(values), upper_bound(values), wanted)
+
+
+def bounded_row(case, what, peer, middle, bound, wanted):
+    """A ratio and its bound; None: too few rounds for one."""
     reached = None if wanted is None or bound is None else bound <= wanted + TOLERANCE
     return Row(case, what, f'x {peer}', f'{middle:.3f}', number(bound, '.3f'),
                '' if wanted is None else f'<= {wanted:.2f}', reached,

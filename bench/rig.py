@@ -423,18 +423,21 @@ class Rig:
     def load(self, case, port, watch=(), meanwhile=None, **options):
         """Runs the load to its end; its result, a dict. Errors of any kind are the caller's to judge.
 
-        meanwhile: called a few times a second while it runs.
+        port: or several, which take turns (options block_ms and samples). meanwhile: called a few times a second while
+        it runs.
         """
         path = os.path.join(self.dir, 'request')
         with open(path, 'wb') as f:
             f.write(case.request())
-        argv = [self.tools['load'], '--port', port, '--request', path, '--tls', int(case.tls)]
+        argv = [self.tools['load'], '--request', path, '--tls', int(case.tls)]
+        for one in port if isinstance(port, list) else [port]:
+            argv += ['--port', one]
         if case.events:
             argv += ['--events', self.events]
         else:
             argv += ['--length', self.answer_bytes]
         for name, value in dict({'conns': case.conns}, **options).items():
-            argv += ['--' + name, value]
+            argv += ['--' + name.replace('_', '-'), value]
         for pid in watch:
             argv += ['--watch', pid]
         process = self.start([str(x) for x in argv], self.cpus[2], self.dir, 'load', capture=True)

@@ -11,6 +11,7 @@ import pytest
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(TOP, 'bench'))
+import latency  # noqa: E402  (needs the path above)
 import report  # noqa: E402  (needs the path above)
 import rig  # noqa: E402  (needs the path above)
 import stats  # noqa: E402  (needs the path above)
@@ -78,6 +79,38 @@ def test_a_limit_that_is_passed_says_by_how_much():
     assert report.limit_row('rest', 'idle', 8, 8, 'MiB').reached
     row = report.limit_row('rest', 'idle', 9.5, 8, 'MiB')
     assert row.reached is False and 'NOT REACHED, by 1.5 MiB' in row.cells()
+
+
+def latencies(rounds, more_ns):
+    """Of rounds of 20 laps: 10 requests a block, 1 to 10 µs, beside that 100 µs through nginx and more_ns through relais;
+    every fifth lap the machine is busy and takes 1 ms more of everybody."""
+    measured = latency.Latencies([latency.DIRECT, 'nginx', 'relais'])
+    for i in range(rounds):
+        order = [latency.DIRECT, *(['nginx', 'relais'] if i % 2 else ['relais', 'nginx'])]
+        samples, adds = [], {latency.DIRECT: 0, 'nginx': 100_000, 'relais': more_ns}
+        for block in range(60):
+            place = block % 3
+            busy = 1_000_000 if block // 3 % 5 == 0 else 0
+            for k in range(10):
+                samples += [place, block, 1000 * (k + 1) + busy + adds[order[place]]]
+        measured.add_round(order, samples)
+    return measured
+
+
+def test_added_latency_is_what_the_proxy_adds_not_what_the_machine_does():
+    added, draws = latencies(10, 110_000).result()
+    assert added == {'nginx': {'p50': 100, 'p99': 100}, 'relais': {'p50': 110, 'p99': 110}}
+    assert len(draws) == latency.DRAWS
+    p50, p99 = latency.rows('latency', 1000, added, draws)[-2:]
+    assert p50.measured == p99.measured == '1.100' and not p50.reached and not p99.reached
+    rows = latency.rows('latency', 1000, *latencies(10, 100_000).result())
+    assert [row.reached for row in rows[-2:]] == [True, True]
+
+
+def test_too_few_rounds_have_no_bound_of_latency():
+    added, draws = latencies(latency.ROUNDS_MIN - 1, 100_000).result()
+    assert not draws and added['relais'] == added['nginx']
+    assert [row.reached for row in latency.rows('latency', 1000, added, draws)[-2:]] == [None, None]
 
 
 @pytest.mark.parametrize('name', [*rig.CASES, 'streams', 'latency', 'long', 'rest'])
