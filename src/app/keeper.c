@@ -708,6 +708,17 @@ static void collect_shed(void *user, struct rl_metric_out *out)
 	rl_metric_sample(out, NULL, (double)atomic_load(&((struct rl_program *)user)->gateway.shed));
 }
 
+static void collect_no_handshakes(void *user, struct rl_metric_out *out)
+{
+	const struct rl_program *p = user;
+
+	for (unsigned why = RL_TLS_FAILURE_NONE + 1; why < RL_TLS_FAILURE_COUNT; why++) {
+		rl_str name = rl_tls_failure_name((enum rl_tls_failure)why);
+
+		rl_metric_sample(out, &name, (double)atomic_load(&p->gateway.no_handshakes[why]));
+	}
+}
+
 void rl_keeper_feed_metrics(struct rl_program *p)
 {
 	rl_metrics_collect(p->metrics, RL_METRIC_CONNECTIONS, collect_connections, p);
@@ -718,6 +729,7 @@ void rl_keeper_feed_metrics(struct rl_program *p)
 	rl_metrics_collect(p->metrics, RL_METRIC_RATE_LIMITED, collect_rate_limited, p);
 	rl_metrics_collect(p->metrics, RL_METRIC_CROWDED_OUT, collect_crowded_out, p);
 	rl_metrics_collect(p->metrics, RL_METRIC_SHED, collect_shed, p);
+	rl_metrics_collect(p->metrics, RL_METRIC_TLS_FAILURES, collect_no_handshakes, p);
 	rl_metrics_collect(p->metrics, RL_METRIC_LOG_RECORDS, rl_access_log_collect_records, p->access_log);
 	rl_metrics_collect(p->metrics, RL_METRIC_LOG_DROPPED, rl_access_log_collect_dropped, p->access_log);
 }

@@ -658,6 +658,18 @@ static void note_write(struct rl_conn *conn)
 	conn->unsent = INT32_MAX;
 }
 
+/* The connection is about to end. Before it was open, that is for want of a handshake, where there is one. */
+static void tell_handshake(const struct rl_conn *conn)
+{
+	const struct rl_server *server = conn->server;
+	const struct rl_addr *named = rl_transport_peer(conn->transport);
+	enum rl_tls_failure why = rl_transport_tls_failure(conn->transport);
+
+	if (why && server->ops->on_no_handshake)
+		server->ops->on_no_handshake(server->service, named ? named : &conn->peer, why,
+					     rl_transport_detail(conn->transport));
+}
+
 static void on_timer(struct rl_timer *timer)
 {
 	struct rl_conn *conn = (struct rl_conn *)((char *)timer - offsetof(struct rl_conn, timer));
@@ -671,6 +683,7 @@ static void on_timer(struct rl_timer *timer)
 		}
 		if (now >= conn->wait_until_ms) {
 			conn->wait_until_ms = RL_NEVER;
+			tell_handshake(conn);
 			conn->codec->on_timeout(conn);
 		} else if (kernel_moved(conn)) {
 			conn->write_until_ms = now + conn->server->limits.write_idle_ms;
@@ -971,6 +984,7 @@ static void on_event(void *owner, struct rl_transport *transport, unsigned event
 
 	assert(conn->transport == transport && conn->state != RL_CONN_CLOSED);
 	if (events & RL_EV_FAILED) {
+		tell_handshake(conn);
 		rl_conn_fail(conn, rl_transport_reason(transport));
 		return;
 	}

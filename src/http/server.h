@@ -53,6 +53,8 @@ struct rl_exchange_ops {
 	 */
 	void (*on_bad_body)(struct rl_exchange *x, uint16_t status, const char *text, struct rl_buf *body,
 			    rl_str *content_type);
+	/* A connection is about to end whose TLS handshake has come to nothing; `detail` may be empty. NULL: not told. */
+	void (*on_no_handshake)(void *service, const struct rl_addr *peer, enum rl_tls_failure why, const char *detail);
 };
 
 /* Of an HTTP/2 connection; what is counted is counted within ten seconds. */

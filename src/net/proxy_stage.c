@@ -97,6 +97,7 @@ enum rl_err rl_transport_await_proxy(struct rl_transport *t)
 	t->proxy->above = t->filter;
 	t->filter = &stage_filter;
 	t->state = RL_TRANSPORT_HANDSHAKE;
+	t->tls_failure = RL_TLS_FAILURE_NONE; /* it has not begun */
 	t->due = 0;
 	rl_loop_undefer(t->loop, &t->task);
 	rl_transport_repoll(t);

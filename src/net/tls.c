@@ -137,6 +137,7 @@ static void handshake(struct rl_transport *t)
 	int done = SSL_do_handshake(t->ssl);
 
 	if (done == 1) {
+		t->tls_failure = RL_TLS_FAILURE_NONE;
 		remember(t);
 		rl_transport_opened(t);
 		return;
@@ -152,14 +153,18 @@ static void handshake(struct rl_transport *t)
 
 	if (err == RL_ERR_TLS && verdict != X509_V_OK)
 		t->detail = X509_verify_cert_error_string(verdict);
-	if (t->accepted)
+	if (t->accepted) {
+		t->tls_failure = rl_tls_classify(err);
 		rl_tls_answer_plain(t);
+	}
 	rl_transport_fail(t, err, t->detail, false);
 }
 
 static void tls_begin(struct rl_transport *t)
 {
 	t->state = RL_TRANSPORT_HANDSHAKE;
+	if (t->accepted)
+		t->tls_failure = RL_TLS_FAILURE_TIMEOUT;
 	handshake(t);
 }
 
@@ -315,6 +320,11 @@ rl_str rl_transport_alpn(const struct rl_transport *t)
 	if (t->ssl)
 		SSL_get0_alpn_selected(t->ssl, &name, &n);
 	return rl_str_make((const char *)name, n);
+}
+
+enum rl_tls_failure rl_transport_tls_failure(const struct rl_transport *t)
+{
+	return t->tls_failure;
 }
 
 bool rl_transport_resumed(const struct rl_transport *t)

@@ -57,6 +57,26 @@ struct rl_tls_server_spec {
 	rl_str plain_answer;  /* static: told to who speaks HTTP without TLS, then the connection closes; or empty */
 };
 
+/* Why a client's handshake has come to nothing. */
+#define RL_TLS_FAILURES(X)                                               \
+	X(NONE, "")                                                      \
+	X(VERSION, "version")                                            \
+	X(CIPHER, "cipher")                                              \
+	X(CERTIFICATE, "certificate") /* ours: the client refuses it */  \
+	X(CLIENT_CERTIFICATE, "client_certificate")                      \
+	X(NOT_TLS, "not_tls")                                            \
+	X(TIMEOUT, "timeout")                                            \
+	X(CLOSED, "closed") /* the client has left in the midst of it */ \
+	X(OTHER, "other")
+
+enum rl_tls_failure {
+#define X(id, name) RL_TLS_FAILURE_##id,
+	RL_TLS_FAILURES(X)
+#undef X
+		RL_TLS_FAILURE_COUNT
+};
+rl_str rl_tls_failure_name(enum rl_tls_failure failure);
+
 enum rl_tls_part { RL_TLS_PART_NONE = 0, RL_TLS_PART_CERTIFICATE, RL_TLS_PART_KEY, RL_TLS_PART_CLIENT_CA };
 
 struct rl_tls_complaint {

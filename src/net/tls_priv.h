@@ -20,6 +20,8 @@ const char *rl_tls_error_text(const char *otherwise);
 enum rl_err rl_tls_attach(struct rl_transport *t, SSL_CTX *ctx) RL_MUST_CHECK;
 /* A server's handshake failed with OpenSSL's errors still queued: a client that spoke plain HTTP is told so. */
 void rl_tls_answer_plain(struct rl_transport *t);
+/* A server's handshake ended with `err`: what kind of failure that is, by OpenSSL's errors, which are still queued. */
+enum rl_tls_failure rl_tls_classify(enum rl_err err);
 /* A pem_password_cb: a key with a pass phrase is refused, rather than asked for on the terminal. */
 int rl_tls_no_pass_phrase(char *buf, int size, int rwflag, void *arg);
 

@@ -146,6 +146,61 @@ void rl_tls_answer_plain(struct rl_transport *t)
 		;
 }
 
+/* ---- what went wrong in one ---- */
+
+rl_str rl_tls_failure_name(enum rl_tls_failure failure)
+{
+	static const rl_str names[] = {
+#define X(id, name) [RL_TLS_FAILURE_##id] = RL_STR_INIT(name),
+		RL_TLS_FAILURES(X)
+#undef X
+	};
+
+	assert(failure < RL_TLS_FAILURE_COUNT);
+	return names[failure];
+}
+
+/* The client's alerts stand among the reasons too, by their own names. */
+enum rl_tls_failure rl_tls_classify(enum rl_err err)
+{
+	static const struct {
+		int reason;
+		enum rl_tls_failure is;
+	} known[] = {
+		{SSL_R_UNSUPPORTED_PROTOCOL, RL_TLS_FAILURE_VERSION},
+		{SSL_R_VERSION_TOO_LOW, RL_TLS_FAILURE_VERSION},
+		{SSL_R_TLSV1_ALERT_PROTOCOL_VERSION, RL_TLS_FAILURE_VERSION},
+		{SSL_R_NO_SHARED_CIPHER, RL_TLS_FAILURE_CIPHER},
+		{SSL_R_NO_SUITABLE_KEY_SHARE, RL_TLS_FAILURE_CIPHER},
+		{SSL_R_NO_SHARED_GROUPS, RL_TLS_FAILURE_CIPHER},
+		{SSL_R_NO_SHARED_SIGNATURE_ALGORITHMS, RL_TLS_FAILURE_CIPHER},
+		{SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM, RL_TLS_FAILURE_CIPHER},
+		{SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE, RL_TLS_FAILURE_CIPHER},
+		{SSL_R_TLSV1_ALERT_INSUFFICIENT_SECURITY, RL_TLS_FAILURE_CIPHER},
+		{SSL_R_SSLV3_ALERT_BAD_CERTIFICATE, RL_TLS_FAILURE_CERTIFICATE},
+		{SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED, RL_TLS_FAILURE_CERTIFICATE},
+		{SSL_R_SSLV3_ALERT_CERTIFICATE_REVOKED, RL_TLS_FAILURE_CERTIFICATE},
+		{SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN, RL_TLS_FAILURE_CERTIFICATE},
+		{SSL_R_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE, RL_TLS_FAILURE_CERTIFICATE},
+		{SSL_R_TLSV1_ALERT_UNKNOWN_CA, RL_TLS_FAILURE_CERTIFICATE},
+		{SSL_R_CERTIFICATE_VERIFY_FAILED, RL_TLS_FAILURE_CLIENT_CERTIFICATE},
+		{SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE, RL_TLS_FAILURE_CLIENT_CERTIFICATE},
+		{SSL_R_HTTP_REQUEST, RL_TLS_FAILURE_NOT_TLS},
+		{SSL_R_HTTPS_PROXY_REQUEST, RL_TLS_FAILURE_NOT_TLS},
+		{SSL_R_WRONG_VERSION_NUMBER, RL_TLS_FAILURE_NOT_TLS},
+		{SSL_R_UNKNOWN_PROTOCOL, RL_TLS_FAILURE_NOT_TLS},
+		{SSL_R_UNEXPECTED_EOF_WHILE_READING, RL_TLS_FAILURE_CLOSED},
+	};
+	unsigned long code = ERR_peek_error();
+
+	if (err != RL_ERR_TLS || !code)
+		return RL_TLS_FAILURE_CLOSED;
+	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+		if (ERR_GET_LIB(code) == ERR_LIB_SSL && ERR_GET_REASON(code) == known[i].reason)
+			return known[i].is;
+	return RL_TLS_FAILURE_OTHER;
+}
+
 /* ---- reading PEM ---- */
 
 static BIO *bio_of(rl_str text)

@@ -277,6 +277,7 @@ enum rl_err rl_transport_accept(struct rl_loop *loop, int fd, struct rl_tls_serv
 	if (tls) {
 		t->state = RL_TRANSPORT_HANDSHAKE;
 		t->handshake_poll = RL_POLL_READ; /* the client speaks first */
+		t->tls_failure = RL_TLS_FAILURE_TIMEOUT;
 		rl_transport_repoll(t);
 	} else {
 		t->state = RL_TRANSPORT_OPEN;

@@ -89,6 +89,8 @@ void rl_transport_close(struct rl_transport *transport, bool abort);
 
 /* The protocol that TLS agreed on (ALPN, RFC 7301), such as "h2"; empty without TLS or agreement. Once READY. */
 rl_str rl_transport_alpn(const struct rl_transport *transport);
+/* Of an accepted connection: why its handshake FAILED, or TIMEOUT while it has not come about; NONE where there is none. */
+enum rl_tls_failure rl_transport_tls_failure(const struct rl_transport *transport);
 /* The TLS session of an earlier connection was taken up again, without a certificate. Once READY. */
 bool rl_transport_resumed(const struct rl_transport *transport);
 struct rl_loop *rl_transport_loop(const struct rl_transport *transport);

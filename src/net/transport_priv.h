@@ -56,7 +56,9 @@ struct rl_transport {
 	unsigned due;            /* RL_EV_* to be reported at the turn's end */
 	uint64_t written_ms;     /* when it last wrote, 0: never */
 	unsigned handshake_poll; /* RL_POLL_* that the handshake waits for */
-	int sys_errno;           /* of the TLS filter's last system call that failed */
+	enum rl_tls_failure
+		tls_failure; /* TIMEOUT from the beginning of a client's handshake on, until more is known */
+	int sys_errno;       /* of the TLS filter's last system call that failed */
 	bool want_read, want_write;
 	bool read_wants_write, write_wants_read; /* TLS (SSL_get_error(3)) */
 	bool accepted;

@@ -19,13 +19,14 @@ struct rl_request;
 
 /* Shared by all workers; filled by wiring before they start. */
 struct rl_gateway {
-	rl_str via;                              /* our pseudonym in Via, unique to this process */
-	struct rl_sinks sinks;                   /* where finished records go */
-	struct rl_rate *rate;                    /* what each address has used up */
-	struct rl_crowd *crowd;                  /* the connections of each address, while there is a cap */
-	_Atomic bool memory_short;               /* new requests are turned away */
-	_Atomic bool draining;                   /* readiness is off */
-	_Atomic uint64_t body_bytes;             /* of request bodies held, all workers */
+	rl_str via;                  /* our pseudonym in Via, unique to this process */
+	struct rl_sinks sinks;       /* where finished records go */
+	struct rl_rate *rate;        /* what each address has used up */
+	struct rl_crowd *crowd;      /* the connections of each address, while there is a cap */
+	_Atomic bool memory_short;   /* new requests are turned away */
+	_Atomic bool draining;       /* readiness is off */
+	_Atomic uint64_t body_bytes; /* of request bodies held, all workers */
+	_Atomic uint64_t no_handshakes[RL_TLS_FAILURE_COUNT];
 	_Atomic uint64_t shed;                   /* idle connections closed in favour of new ones */
 	_Atomic uint64_t spool_bytes;            /* of uploads in files, all workers */
 	_Atomic(struct rl_request *) body_ahead; /* the one that may go on when they fill their budget; only compared */

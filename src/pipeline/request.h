@@ -207,6 +207,8 @@ struct rl_worker {
 	struct rl_buf out;               /* events on their way to a client, within one read */
 	const struct rl_request *out_of; /* whose they are; only compared */
 	_Atomic uint32_t connections, requests;
+	uint64_t handshake_said_ms; /* when a failed one was last logged, 0: never */
+	unsigned handshakes_unsaid; /* since then */
 };
 
 /* pipeline.c */

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/random.h"
 #include "policy/cors.h"
 
@@ -17,6 +18,7 @@
 #define OUT_BYTES_MAX (2u << 20)
 #define HIGH_WATER_BYTES (128u * 1024)
 #define KEEP_BYTES 16384u
+#define HANDSHAKE_SAID_MS 10000u /* a line about failed handshakes each, of one worker */
 
 /* ---- snapshots ---- */
 
@@ -228,6 +230,27 @@ static void on_bad_request(void *service, const struct rl_addr *peer, uint16_t s
 	rl_sinks_consume(&worker->gateway->sinks, worker->index, &record);
 }
 
+/* Who only connects and leaves is a probe more often than not, and nobody's trouble: that is counted and not logged. */
+static void on_no_handshake(void *service, const struct rl_addr *peer, enum rl_tls_failure why, const char *detail)
+{
+	struct rl_worker *worker = service;
+	uint64_t now_ms = rl_loop_now_ms(worker->loop);
+	char who[RL_ADDR_TEXT_MAX];
+
+	atomic_fetch_add_explicit(&worker->gateway->no_handshakes[why], 1, memory_order_relaxed);
+	if (why == RL_TLS_FAILURE_CLOSED)
+		return;
+	if (worker->handshake_said_ms && now_ms - worker->handshake_said_ms < HANDSHAKE_SAID_MS) {
+		worker->handshakes_unsaid++;
+		return;
+	}
+	rl_addr_text(peer, who);
+	RL_WARN("tls", "no handshake with %s: %.*s%s%s (%u more since the last such line)", who,
+		RL_STR_ARG(rl_tls_failure_name(why)), *detail ? ": " : "", detail, worker->handshakes_unsaid);
+	worker->handshake_said_ms = now_ms;
+	worker->handshakes_unsaid = 0;
+}
+
 static const struct rl_exchange_ops exchange_ops = {
 	.name = "data",
 	.on_request = on_request,
@@ -237,6 +260,7 @@ static const struct rl_exchange_ops exchange_ops = {
 	.on_gone = on_gone,
 	.on_bad_request = on_bad_request,
 	.on_bad_body = on_bad_body,
+	.on_no_handshake = on_no_handshake,
 };
 
 /* ---- life ---- */

@@ -164,6 +164,57 @@ def test_tickets_resume_on_the_same_listener_only(secure, certificates):
     assert not resumes(1)
 
 
+FAILURES = 'relais_tls_handshake_failures_total{reason="%s"}'
+
+
+def test_failed_handshakes_are_counted(secure, certificates, tmp_path):
+    """By a reason of ours, and with one line a while that names the peer."""
+    stranger = harness.Certificates(str(tmp_path))
+    relais = secure({**pair(*certificates.make()), 'client_ca': certificates.ca}, header_timeout=f'{600 * SLOW:.0f}ms',
+                    workers=1)
+    mine, theirs = certificates.make('client', client=True), stranger.make('client', client=True)
+
+    def context(chain=mine, old=False, ciphers=None, authorities=None):
+        made = (authorities or certificates).client_context()
+        made.load_cert_chain(*chain) if chain else None
+        if old or ciphers:
+            made.set_ciphers(ciphers or 'ALL:@SECLEVEL=0')
+            made.minimum_version = ssl.TLSVersion.TLSv1_1 if old else ssl.TLSVersion.TLSv1_2
+            made.maximum_version = made.minimum_version
+        return made
+
+    def silent(data):
+        with socket.create_connection(relais.data, timeout=20 * SLOW) as sock:
+            sock.sendall(data)
+            while sock.recv(4096):
+                pass
+
+    cases = [('version', lambda: refused(relais, context(old=True), 'localhost')),
+             ('cipher', lambda: refused(relais, context(ciphers='AES256-SHA:@SECLEVEL=0'), 'localhost')),
+             ('certificate', lambda: refused(relais, context(authorities=stranger), 'localhost')),
+             ('client_certificate', lambda: refused(relais, context(None), 'localhost')),
+             ('client_certificate', lambda: refused(relais, context(theirs), 'localhost')),
+             ('not_tls', lambda: harness.raw(*relais.data, data=b'GET / HTTP/1.1\r\n\r\n', within_s=10 * SLOW)),
+             ('not_tls', lambda: harness.raw(*relais.data, data=b'SSH-2.0-x\r\n', within_s=10 * SLOW)),
+             ('timeout', lambda: silent(b'\x16\x03\x01\x02\x00\x01')),
+             ('timeout', lambda: silent(b'')),
+             ('closed', lambda: socket.create_connection(relais.data, timeout=10).close()),
+             ('closed', lambda: harness.raw(*relais.data, data=b'\x16\x03', shut=True, within_s=10 * SLOW)),
+             ('other', lambda: harness.raw(*relais.data, data=b'\x16\x03\x01\x00\x04\x02\x00\x00\x00', within_s=10 * SLOW))]
+    counted = dict.fromkeys({reason for reason, _ in cases}, 0)
+    for reason, fail in cases:
+        fail()
+        counted[reason] += 1
+        eventually(lambda now=dict(counted): now == {r: relais.metrics()[FAILURES % r] for r in now}, 10 * SLOW,
+                   what=f'{counted} by {reason}')
+    with relais.client(tls=context()) as client:
+        assert client.get('/health').status == 200
+    assert counted == {r: relais.metrics()[FAILURES % r] for r in counted}
+    lines = [line for line in relais.stderr.split('\n') if 'no handshake with 127.0.0.1:' in line]
+    assert 1 <= len(lines) <= 5, lines  # of ten that would be worth one
+    assert 'version: ' in lines[0] and '(0 more' in lines[0], lines
+
+
 # --- names ------------------------------------------------------------------------------------------------------------
 
 def test_the_certificate_for_the_name(secure, certificates):

@@ -324,6 +324,7 @@ static void feed_all(struct rl_metrics *m, struct rl_access_log *log)
 	rl_metrics_collect(m, RL_METRIC_RATE_LIMITED, collect_result, NULL);
 	rl_metrics_collect(m, RL_METRIC_CROWDED_OUT, collect_one, NULL);
 	rl_metrics_collect(m, RL_METRIC_SHED, collect_one, NULL);
+	rl_metrics_collect(m, RL_METRIC_TLS_FAILURES, collect_result, NULL);
 	rl_metrics_collect(m, RL_METRIC_LOG_RECORDS, rl_access_log_collect_records, log);
 	rl_metrics_collect(m, RL_METRIC_LOG_DROPPED, rl_access_log_collect_dropped, log);
 }
