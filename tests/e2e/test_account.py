@@ -57,7 +57,7 @@ def test_every_kind_of_end_is_one_record(gateway, provider):
              ('POST', '/v1/chat/completions', {}), ('HEAD', '/v1/models', None), ('GET', '/health', None), ('GET', '/ready', None)]
     for method, path, body in kinds * 3:
         relais.request(method, path, body)
-    harness.raw(*relais.data, b'nonsense\r\n\r\n')
+    harness.raw(*relais.data, b'GET nonsense\r\n\r\n')
     records = relais.access_log(22)
     time.sleep(0.1)
     assert len(relais.access_log()) == 22
