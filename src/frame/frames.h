@@ -7,15 +7,26 @@
 #ifndef RL_FRAME_FRAMES_H
 #define RL_FRAME_FRAMES_H
 
+#include "frame/elements.h"
+#include "frame/eventstream.h"
+#include "frame/ndjson.h"
 #include "frame/sse.h"
 
 enum rl_framing {
-	RL_FRAMING_SSE, /* server-sent events: name and data */
+	RL_FRAMING_SSE,         /* server-sent events: name and data */
+	RL_FRAMING_NDJSON,      /* a line each; no names */
+	RL_FRAMING_EVENTSTREAM, /* AWS's binary messages: name and data, see eventstream.h */
+	RL_FRAMING_ARRAY,       /* elements of one JSON array; no names */
 };
 
 struct rl_frames {
 	enum rl_framing framing;
-	struct rl_sse sse;
+	union {
+		struct rl_sse sse;
+		struct rl_carry lines;
+		struct rl_eventstream messages;
+		struct rl_elements elements;
+	};
 };
 
 /* max_event_bytes: the longest raw event. */
