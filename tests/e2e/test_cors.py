@@ -168,7 +168,7 @@ def test_fields_that_browsers_heed(gateway, provider):
     for reply in replies:
         assert reply.header_all('x-frame-options') == ['SAMEORIGIN'], reply.headers
         assert reply.header_all('x-content-type-options') == ['nosniff'], reply.headers
-    broken = [b'nonsense\r\n\r\n', bytes_of(b'Transfer-Encoding: chunked', b'X-A: 1'),
+    broken = [b'GET nonsense\r\n\r\n', bytes_of(b'Transfer-Encoding: chunked', b'X-A: 1'),
               bytes_of(b'Transfer-Encoding: chunked', *[f'{n}: {v}'.encode() for n, v in relais.key if n == 'Authorization'],
                        length=False, body=b'zz\r\n')]
     for address in (relais.data, relais.admin):
