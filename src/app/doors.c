@@ -17,6 +17,7 @@
 
 #include "app/command.h"
 #include "app/program.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "config/schema.h"
 
@@ -309,6 +310,20 @@ void rl_doors_take_files(struct rl_program *p)
 	take_files(&p->inherit, RL_PLANE_ADMIN, &p->admin_doors);
 }
 
+static void rotate_tickets(struct rl_doors *doors, uint64_t now_ms)
+{
+	for (size_t i = 0; i < doors->n; i++)
+		rl_tls_server_rotate(doors->list[i].tls, now_ms);
+}
+
+void rl_doors_rotate_tickets(struct rl_program *p)
+{
+	uint64_t now_ms = rl_clock_us() / 1000;
+
+	rotate_tickets(&p->data, now_ms);
+	rotate_tickets(&p->admin_doors, now_ms);
+}
+
 void rl_doors_accepting(struct rl_doors *doors, bool on)
 {
 	for (size_t i = 0; i < doors->n; i++)
@@ -529,10 +544,24 @@ static void change_locks(struct rl_doors *doors, const struct rl_cfg_listen *lis
 	}
 }
 
+/* Before any of the new contexts is used: one may be that of several doors. */
+static void hand_on_tickets(struct rl_doors *doors, const struct rl_cfg_listen *list, size_t n,
+			    struct rl_tls_server *const *locks)
+{
+	for (size_t d = 0; d < doors->n; d++) {
+		size_t i = place_of(doors, d, list, n);
+
+		if (i < n && locks[i])
+			rl_tls_server_succeed(locks[i], doors->list[d].tls);
+	}
+}
+
 void rl_doors_change_locks(struct rl_program *p, const struct rl_config *config, const struct rl_door_locks *locks)
 {
 	const struct rl_cfg_server *s = &config->server;
 
+	hand_on_tickets(&p->data, s->listen, s->n_listen, locks->data);
+	hand_on_tickets(&p->admin_doors, s->admin, s->n_admin, locks->admin);
 	change_locks(&p->data, s->listen, s->n_listen, locks->data);
 	change_locks(&p->admin_doors, s->admin, s->n_admin, locks->admin);
 }

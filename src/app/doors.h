@@ -55,6 +55,8 @@ void rl_doors_change_locks(struct rl_program *program, const struct rl_config *c
 /* Another process goes on with our sockets: the files of Unix sockets are its own to remove. And the other side of it. */
 void rl_doors_leave_files(struct rl_program *program);
 void rl_doors_take_files(struct rl_program *program);
+/* Keys of session tickets that have had their time are replaced. */
+void rl_doors_rotate_tickets(struct rl_program *program);
 void rl_doors_accepting(struct rl_doors *doors, bool on);
 void rl_doors_close(struct rl_doors *doors);
 bool rl_doors_beyond_loopback(const struct rl_doors *doors);

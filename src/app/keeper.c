@@ -20,7 +20,7 @@
 #include "provider/catalog.h"
 #include "version.h"
 
-#define CATALOG_PERIOD_MS (10u * 60 * 1000)
+#define UPKEEP_PERIOD_MS (10u * 60 * 1000)
 #define PHASE_TICK_MS 20u
 #define ABORT_GRACE_MS 2000u
 #define MEMORY_TICK_MS 250u
@@ -354,13 +354,13 @@ static void start_fetches(struct rl_program *p)
 	}
 }
 
-static void on_catalog_timer(struct rl_timer *timer)
+static void on_upkeep_timer(struct rl_timer *timer)
 {
-	struct rl_program *p =
-		(struct rl_program *)(void *)((char *)timer - offsetof(struct rl_program, catalog_timer));
+	struct rl_program *p = (struct rl_program *)(void *)((char *)timer - offsetof(struct rl_program, upkeep_timer));
 
 	start_fetches(p);
-	rl_timer_start(p->loop, timer, CATALOG_PERIOD_MS);
+	rl_doors_rotate_tickets(p);
+	rl_timer_start(p->loop, timer, UPKEEP_PERIOD_MS);
 }
 
 /* ---- the end ---- */
@@ -767,7 +767,7 @@ enum rl_err rl_keeper_start(struct rl_program *p)
 	sigset_t set;
 
 	rl_timer_init(&p->phase_timer, on_phase_timer);
-	rl_timer_init(&p->catalog_timer, on_catalog_timer);
+	rl_timer_init(&p->upkeep_timer, on_upkeep_timer);
 	rl_timer_init(&p->room_timer, rl_doors_on_room);
 	rl_timer_init(&p->memory_timer, on_memory);
 	sigemptyset(&set);
@@ -786,7 +786,7 @@ enum rl_err rl_keeper_start(struct rl_program *p)
 		return err;
 	rl_poll_want(p->signal_poll, RL_POLL_READ);
 	start_fetches(p);
-	rl_timer_start(p->loop, &p->catalog_timer, CATALOG_PERIOD_MS);
+	rl_timer_start(p->loop, &p->upkeep_timer, UPKEEP_PERIOD_MS);
 	return RL_OK;
 }
 
@@ -801,7 +801,7 @@ void rl_keeper_stop(struct rl_program *p)
 		fetching_free(f);
 	}
 	rl_timer_stop(&p->phase_timer);
-	rl_timer_stop(&p->catalog_timer);
+	rl_timer_stop(&p->upkeep_timer);
 	rl_timer_stop(&p->room_timer);
 	rl_timer_stop(&p->memory_timer);
 	rl_pulse_stop(&p->pulse);

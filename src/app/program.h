@@ -60,7 +60,7 @@ struct rl_program {
 
 	int signal_fd;
 	struct rl_poll *signal_poll;
-	struct rl_timer phase_timer, catalog_timer, room_timer, memory_timer;
+	struct rl_timer phase_timer, upkeep_timer, room_timer, memory_timer;
 	enum rl_phase phase;
 	uint64_t deadline_ms;
 	uint64_t idle_until_ms;       /* while retiring */

@@ -88,6 +88,17 @@ struct rl_tls_complaint {
 /* NOMEM, or TLS with what is wrong in *complaint. One reference to the caller. */
 enum rl_err rl_tls_server_new(const struct rl_tls_server_spec *spec, struct rl_tls_server **out,
 			      struct rl_tls_complaint *complaint) RL_MUST_CHECK;
+/*
+ * `tls`, which nobody uses yet, goes on with the keys of `before` for session tickets, if both were made of the same texts:
+ * then whoever may come in, and what they are shown, is the same. Accepts NULL for `before`.
+ */
+void rl_tls_server_succeed(struct rl_tls_server *tls, const struct rl_tls_server *before);
+/*
+ * Tickets are sealed with a new key when the present one is as old as this, by the monotonic clock; the one before it still
+ * opens them, so that a ticket is good for as long. To be called more often than that. Accepts NULL.
+ */
+#define RL_TLS_TICKET_KEY_MS (2u * 60 * 60 * 1000)
+void rl_tls_server_rotate(struct rl_tls_server *tls, uint64_t now_ms);
 struct rl_tls_server *rl_tls_server_ref(struct rl_tls_server *tls); /* accepts NULL */
 void rl_tls_server_unref(struct rl_tls_server *tls); /* accepts NULL; live connections keep what they need */
 

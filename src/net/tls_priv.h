@@ -25,6 +25,18 @@ enum rl_tls_failure rl_tls_classify(enum rl_err err);
 /* A pem_password_cb: a key with a pass phrase is refused, rather than asked for on the terminal. */
 int rl_tls_no_pass_phrase(char *buf, int size, int rwflag, void *arg);
 
+/*
+ * Keys of session tickets, counted and thread-safe (tls_ticket.c). rotate makes a new key when the present one has had its
+ * time; the one before it goes on opening tickets. `use` is OpenSSL's callback.
+ */
+struct rl_tls_tickets;
+struct rl_tls_tickets *rl_tls_tickets_new(uint64_t now_ms);
+struct rl_tls_tickets *rl_tls_tickets_ref(struct rl_tls_tickets *tickets);
+void rl_tls_tickets_unref(struct rl_tls_tickets *tickets); /* accepts NULL */
+void rl_tls_tickets_rotate(struct rl_tls_tickets *tickets, uint64_t now_ms);
+int rl_tls_tickets_use(struct rl_tls_tickets *tickets, SSL *ssl, unsigned char *name, unsigned char *iv,
+		       EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int seal);
+
 /* The newest session that is still good, now the caller's, and when its certificate was checked; or NULL. */
 SSL_SESSION *rl_tls_sessions_take(struct rl_tls_sessions *sessions, uint64_t now_ms, uint64_t *checked_ms);
 /* Keeps a copy: OpenSSL goes on writing to the one of a living connection, maybe while another thread resumes it. */

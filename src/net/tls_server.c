@@ -6,14 +6,16 @@
  *
  * A context never changes once it is made; a reload makes another one. What a live
  * connection needs of it (certificates, keys) hangs on OpenSSL's own count of the
- * context, so that owners may drop theirs at any time. Session tickets are sealed by a
- * key of the context's own: none is good at another listener, or after a change of what
- * clients must show.
+ * context, so that owners may drop theirs at any time. Session tickets are sealed by
+ * keys of the context's own, which it hands on to the one that follows it with the same
+ * certificates: none is good at another listener, or after a change of what clients must
+ * show.
  */
 #include <assert.h>
 #include <limits.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <openssl/sha.h>
 #include <openssl/ssl.h>
 #include <openssl/sslerr.h>
 #include <openssl/x509.h>
@@ -23,6 +25,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
+#include "base/clock.h"
 #include "net/tls_priv.h"
 
 #define CHAIN_DEPTH_MAX 10
@@ -31,6 +34,7 @@
 struct rl_tls_server {
 	SSL_CTX *ctx;
 	_Atomic unsigned refs;
+	unsigned char print[SHA256_DIGEST_LENGTH]; /* of the texts that it was made of */
 };
 
 struct identity {
@@ -41,6 +45,7 @@ struct identity {
 
 /* What the callbacks of a context's connections need; it goes with the context. */
 struct keyring {
+	struct rl_tls_tickets *tickets;
 	bool h2;
 	rl_str plain_answer;
 	size_t n;
@@ -51,6 +56,8 @@ static int keyring_index = -1;
 
 static void keyring_free(struct keyring *ring)
 {
+	if (ring)
+		rl_tls_tickets_unref(ring->tickets);
 	for (size_t i = 0; ring && i < ring->n; i++) {
 		X509_free(ring->identities[i].certificate);
 		EVP_PKEY_free(ring->identities[i].key);
@@ -130,6 +137,12 @@ static int choose_identity(SSL *ssl, void *arg)
 		return 1;
 	SSL_certs_clear(ssl); /* the first one's may be of another kind of key, and would stay beside this */
 	return SSL_use_cert_and_key(ssl, id->certificate, id->key, id->chain, 1);
+}
+
+static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac,
+		     int seal)
+{
+	return rl_tls_tickets_use(keyring_of(ssl)->tickets, ssl, name, iv, cipher, mac, seal);
 }
 
 void rl_tls_answer_plain(struct rl_transport *t)
@@ -284,13 +297,15 @@ static SSL_CTX *ctx_new(void)
 	SSL_CTX *ctx = rl_tls_ctx_new(TLS_server_method());
 
 	/* In TLS 1.2 only what TLS 1.3 has too: forward secrecy, authenticated encryption. */
-	if (!ctx || !SSL_CTX_set_cipher_list(ctx, "ECDHE+AESGCM:ECDHE+CHACHA20")) {
+	if (!ctx || !SSL_CTX_set_cipher_list(ctx, "ECDHE+AESGCM:ECDHE+CHACHA20") ||
+	    !SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, on_ticket)) {
 		SSL_CTX_free(ctx);
 		return NULL;
 	}
 	SSL_CTX_set_session_id_context(ctx, session_context, sizeof session_context - 1);
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF); /* tickets only */
 	SSL_CTX_set_num_tickets(ctx, 1);
+	SSL_CTX_set_timeout(ctx, RL_TLS_TICKET_KEY_MS / 1000);
 	SSL_CTX_set_alpn_select_cb(ctx, choose_alpn, NULL);
 	SSL_CTX_set_cert_cb(ctx, choose_identity, NULL);
 	return ctx;
@@ -338,13 +353,36 @@ static struct keyring *keyring_new(const struct rl_tls_server_spec *spec)
 	struct keyring *ring = calloc(1, sizeof *ring + spec->n_identities * sizeof ring->identities[0]);
 
 	pthread_once(&once, index_make);
-	if (!ring || keyring_index < 0) {
-		free(ring);
+	if (ring)
+		ring->tickets = rl_tls_tickets_new(rl_clock_us() / 1000);
+	if (!ring || keyring_index < 0 || !ring->tickets) {
+		keyring_free(ring);
 		return NULL;
 	}
 	ring->h2 = spec->h2;
 	ring->plain_answer = spec->plain_answer;
 	return ring;
+}
+
+static bool print_add(EVP_MD_CTX *print, rl_str text)
+{
+	uint64_t n = text.n;
+
+	return EVP_DigestUpdate(print, &n, sizeof n) == 1 && EVP_DigestUpdate(print, text.p, text.n) == 1;
+}
+
+/* Of texts and their lengths: others never give the same. */
+static bool print_of(const struct rl_tls_server_spec *spec, unsigned char out[SHA256_DIGEST_LENGTH])
+{
+	EVP_MD_CTX *print = EVP_MD_CTX_new();
+	bool ok = print && EVP_DigestInit_ex(print, EVP_sha256(), NULL) == 1 && print_add(print, spec->client_ca_pem);
+
+	for (size_t i = 0; ok && i < spec->n_identities; i++)
+		ok = print_add(print, spec->identities[i].certificate_pem) &&
+		     print_add(print, spec->identities[i].key_pem);
+	ok = ok && EVP_DigestFinal_ex(print, out, NULL) == 1;
+	EVP_MD_CTX_free(print);
+	return ok;
 }
 
 /* OpenSSL's own words are about its inside; these are about the file. */
@@ -388,7 +426,8 @@ enum rl_err rl_tls_server_new(const struct rl_tls_server_spec *spec, struct rl_t
 		atomic_init(&tls->refs, 1);
 		tls->ctx = ctx_new();
 	}
-	if (!ring || !tls || !tls->ctx || !SSL_CTX_set_ex_data(tls->ctx, keyring_index, ring)) {
+	if (!ring || !tls || !tls->ctx || !print_of(spec, tls->print) ||
+	    !SSL_CTX_set_ex_data(tls->ctx, keyring_index, ring)) {
 		keyring_free(ring);
 		rl_tls_server_unref(tls);
 		return RL_ERR_NOMEM;
@@ -403,6 +442,25 @@ enum rl_err rl_tls_server_new(const struct rl_tls_server_spec *spec, struct rl_t
 	complaint->why = NULL;
 	*out = tls;
 	return RL_OK;
+}
+
+void rl_tls_server_succeed(struct rl_tls_server *tls, const struct rl_tls_server *before)
+{
+	if (!before || before == tls || CRYPTO_memcmp(tls->print, before->print, sizeof tls->print) != 0)
+		return;
+	struct keyring *ring = SSL_CTX_get_ex_data(tls->ctx, keyring_index);
+	const struct keyring *old = SSL_CTX_get_ex_data(before->ctx, keyring_index);
+	struct rl_tls_tickets *own = ring->tickets;
+
+	ring->tickets = rl_tls_tickets_ref(old->tickets);
+	rl_tls_tickets_unref(own);
+}
+
+void rl_tls_server_rotate(struct rl_tls_server *tls, uint64_t now_ms)
+{
+	if (tls)
+		rl_tls_tickets_rotate(((struct keyring *)SSL_CTX_get_ex_data(tls->ctx, keyring_index))->tickets,
+				      now_ms);
 }
 
 struct rl_tls_server *rl_tls_server_ref(struct rl_tls_server *tls)

@@ -164,6 +164,34 @@ def test_tickets_resume_on_the_same_listener_only(secure, certificates):
     assert not resumes(1)
 
 
+def test_tickets_outlive_a_reload_of_the_same_certificates(secure, certificates, tmp_path):
+    """33: on every worker; a renewed certificate, or another demand, ends them."""
+    served = str(tmp_path / 'served.pem'), str(tmp_path / 'served.key')
+    for source, target in zip(certificates.make(), served):
+        shutil.copy(source, target)
+    relais = secure(pair(*served), workers=2)
+    context = client_context(certificates, maximum_version=ssl.TLSVersion.TLSv1_2)
+    with handshake(relais, context) as sock:
+        session = sock.session
+
+    def resumed():
+        """By four connections at one time, which the workers share."""
+        socks = [context.wrap_socket(socket.create_connection(relais.data, timeout=10 * SLOW), session=session) for _ in range(4)]
+        answers = [sock.session_reused for sock in socks]
+        for sock in socks:
+            sock.close()
+        return answers
+    assert resumed() == [True] * 4
+    for _ in range(3):
+        reload(relais)
+        assert resumed() == [True] * 4
+    for source, target in zip(certificates.make(), served):
+        shutil.copy(source, target)
+    assert resumed() == [True] * 4  # not before it is told to
+    reload(relais)
+    assert resumed() == [False] * 4
+
+
 FAILURES = 'relais_tls_handshake_failures_total{reason="%s"}'
 
 

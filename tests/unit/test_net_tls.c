@@ -17,6 +17,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "net/tls_priv.h"
 #include "net/transport.h"
 
@@ -551,6 +552,68 @@ static void test_without_sessions_nothing_resumes(void **state)
 	assert_false(meet_and_part("localhost"));
 }
 
+static void rotate_at(uint64_t begin_ms, uint64_t periods_ms)
+{
+	rl_tls_server_rotate(n.server, begin_ms + periods_ms);
+}
+
+/* A ticket is good for as long as a key seals, and no longer than two of them do. */
+static void keys_come_and_go(int version)
+{
+	const uint64_t begin_ms = rl_clock_us() / 1000, period_ms = RL_TLS_TICKET_KEY_MS;
+
+	SSL_CTX_set_max_proto_version(n.client->ctx, version);
+	assert_int_equal(rl_tls_sessions_new(&n.sessions), RL_OK);
+	assert_false(meet_and_part("localhost"));
+	for (int i = 0; i < 3; i++)
+		rotate_at(begin_ms, period_ms / 2); /* too early for another one */
+	assert_true(meet_and_part("localhost"));
+	for (uint64_t i = 1; i <= 3; i++) {
+		rotate_at(begin_ms, i * period_ms);
+		assert_true(meet_and_part("localhost")); /* by the key before, and sealed anew */
+	}
+	rotate_at(begin_ms, 4 * period_ms);
+	rotate_at(begin_ms, 5 * period_ms);
+	assert_false(meet_and_part("localhost"));
+	assert_true(meet_and_part("localhost"));
+	rotate_at(begin_ms, 7 * period_ms); /* nobody came for so long that what the last one sealed has had its time */
+	assert_false(meet_and_part("localhost"));
+}
+
+static void test_ticket_keys_of_tls_1_3(void **state)
+{
+	(void)state;
+	keys_come_and_go(TLS1_3_VERSION);
+}
+
+static void test_ticket_keys_of_tls_1_2(void **state)
+{
+	(void)state;
+	keys_come_and_go(TLS1_2_VERSION);
+}
+
+/* A reload with the same certificates goes on with the same keys; with others, or without a word, it does not. */
+static void test_a_context_that_follows(void **state)
+{
+	struct rl_tls_server *before = n.server;
+
+	(void)state;
+	assert_int_equal(rl_tls_sessions_new(&n.sessions), RL_OK);
+	assert_false(meet_and_part("localhost"));
+	assert_int_equal(server_of(&n.id, &n.server), RL_OK);
+	rl_tls_server_succeed(n.server, before);
+	rl_tls_server_succeed(n.server, NULL);
+	rl_tls_server_unref(before);
+	assert_true(meet_and_part("localhost"));
+
+	before = rl_tls_server_ref(n.server);
+	use_identity(identity_new("leaf", &authority, NAMES, -DAY_S, DAY_S));
+	rl_tls_server_succeed(n.server, before);
+	rl_tls_server_unref(before);
+	assert_false(meet_and_part("localhost"));
+	assert_true(meet_and_part("localhost"));
+}
+
 /* A connection outlives both its context and those who kept its sessions. */
 static void test_a_connection_keeps_its_sessions(void **state)
 {
@@ -969,6 +1032,9 @@ int main(void)
 		T(test_a_renewed_file_makes_another_key),
 		T(test_tls_1_3_resumes),
 		T(test_tls_1_2_resumes),
+		T(test_ticket_keys_of_tls_1_3),
+		T(test_ticket_keys_of_tls_1_2),
+		T(test_a_context_that_follows),
 		T(test_without_sessions_nothing_resumes),
 		T(test_a_connection_keeps_its_sessions),
 		T(test_sessions_are_few_and_young),
