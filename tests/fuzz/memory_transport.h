@@ -138,6 +138,12 @@ void rl_transport_close(struct rl_transport *t, bool abort_it)
 	rl_loop_defer(t->loop, &t->task);
 }
 
+bool rl_transport_shutdown(struct rl_transport *t)
+{
+	CHECK(!t->closed);
+	return true;
+}
+
 int rl_transport_fd(const struct rl_transport *t)
 {
 	(void)t;

@@ -188,3 +188,27 @@ enum rl_err rl_transport_reason(const struct rl_transport *transport)
 	(void)transport;
 	return RL_ERR_IO;
 }
+
+const char *rl_transport_detail(const struct rl_transport *transport)
+{
+	(void)transport;
+	return "";
+}
+
+bool rl_transport_is_reset(const struct rl_transport *transport)
+{
+	(void)transport;
+	return false;
+}
+
+bool rl_transport_shutdown(struct rl_transport *transport)
+{
+	must(!transport->closed);
+	return true;
+}
+
+enum rl_tls_failure rl_transport_tls_failure(const struct rl_transport *transport)
+{
+	(void)transport;
+	return RL_TLS_FAILURE_NONE;
+}
