@@ -178,9 +178,8 @@ static enum rl_err start(struct asking *a)
 	if (!rl_provider_header_is_set(p, rl_field_name(RL_H_CONTENT_TYPE)))
 		headers[n++] =
 			(struct rl_header){RL_H_CONTENT_TYPE, RL_STR("content-type"), RL_STR("application/json")};
-	if (key && !rl_provider_header_is_set(p, rl_field_name(RL_H_AUTHORIZATION)))
-		headers[n++] = (struct rl_header){RL_H_AUTHORIZATION, RL_STR("authorization"),
-						  rl_secret_reveal(key->authorization)};
+	if (key && !rl_provider_header_is_set(p, p->key_header))
+		headers[n++] = (struct rl_header){p->key_field, p->key_header, rl_secret_reveal(key->authorization)};
 	for (size_t i = 0; i < p->n_headers && n < CALL_HEADERS_MAX; i++)
 		headers[n++] = p->headers[i];
 	write_request(a);

@@ -53,6 +53,7 @@ struct rl_envelope {
 	rl_str model; /* unescaped; empty where the operation may go without (then model_span is absent) */
 	bool stream;
 	bool stateful;    /* builds on what a provider keeps: no other one can answer it, and it is not sent twice */
+	bool sealed;      /* holds seals of another family (RL_SEAL_MARK): it cannot pass as it is */
 	bool usage_asked; /* the client itself asked for usage in the stream */
 	struct rl_json_span model_span, stream_options_span;
 };
@@ -95,6 +96,9 @@ struct rl_dialect {
 	enum rl_framing framing; /* of its streams */
 	/* Header fields that every call has ("anthropic-version"); ends with an empty name. NULL: none. */
 	const struct rl_name_value *headers;
+	/* Fields of a client's head that go on to a provider of the same dialect ("anthropic-beta"); ends with an empty one. NULL: none. */
+	const rl_str *forwarded;
+	rl_str key_header; /* where a provider's key stands ("x-api-key"); empty: Authorization, as Bearer */
 
 	/* --- the border --- */
 	/* Path below base_url for an operation ("/chat/completions"); empty if it has none. PASS: what precedes the rest. */

@@ -2,6 +2,21 @@
 /* See frames.h. */
 #include "frame/frames.h"
 
+rl_str rl_framing_type(enum rl_framing framing)
+{
+	switch (framing) {
+	case RL_FRAMING_SSE:
+		return RL_STR("text/event-stream");
+	case RL_FRAMING_NDJSON:
+		return RL_STR("application/x-ndjson");
+	case RL_FRAMING_EVENTSTREAM:
+		return RL_STR("application/vnd.amazon.eventstream");
+	case RL_FRAMING_ARRAY:
+		return RL_STR("application/json");
+	}
+	return RL_STR("");
+}
+
 void rl_frames_init(struct rl_frames *frames, enum rl_framing framing, size_t max_event_bytes)
 {
 	*frames = (struct rl_frames){.framing = framing};

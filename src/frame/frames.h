@@ -19,6 +19,9 @@ enum rl_framing {
 	RL_FRAMING_ARRAY,       /* elements of one JSON array; no names */
 };
 
+/* Its media type, without parameters. */
+rl_str rl_framing_type(enum rl_framing framing);
+
 struct rl_frames {
 	enum rl_framing framing;
 	union {

@@ -104,6 +104,14 @@ rl_str rl_headers_value(const struct rl_headers *headers, enum rl_field field)
 	return h ? h->value : (rl_str){NULL, 0};
 }
 
+rl_str rl_headers_named(const struct rl_headers *headers, rl_str name)
+{
+	for (uint32_t i = 0; i < headers->n; i++)
+		if (rl_str_ieq(headers->v[i].name, name))
+			return headers->v[i].value;
+	return rl_str_make(NULL, 0);
+}
+
 const struct rl_header *rl_headers_find(const struct rl_headers *headers, rl_str name)
 {
 	for (uint32_t i = 0; i < headers->n; i++)

@@ -71,6 +71,8 @@ struct rl_headers {
 const struct rl_header *rl_headers_get(const struct rl_headers *headers, enum rl_field field);
 /* Its value, or the empty slice. */
 rl_str rl_headers_value(const struct rl_headers *headers, enum rl_field field);
+/* The same by name, whatever its case: for fields that have no number. */
+rl_str rl_headers_named(const struct rl_headers *headers, rl_str name);
 /* First header of that name (case-insensitive), for names outside the table. */
 const struct rl_header *rl_headers_find(const struct rl_headers *headers, rl_str name);
 /* Appends; name and value are borrowed. `arena` grows the array. For RL_H_OTHER give the name. */

@@ -19,6 +19,20 @@ const char *rl_fault_class_name(enum rl_fault_class cls)
 	return classes[cls].name;
 }
 
+rl_str rl_fault_class_code(enum rl_fault_class cls)
+{
+	switch (cls) {
+	case RL_FAULT_CONTEXT_LENGTH:
+		return RL_STR("context_length_exceeded");
+	case RL_FAULT_CONTENT_FILTER:
+		return RL_STR("content_filter");
+	case RL_FAULT_NOT_FOUND:
+		return RL_STR("model_not_found");
+	default:
+		return rl_str_make(NULL, 0);
+	}
+}
+
 bool rl_fault_class_failover(enum rl_fault_class cls)
 {
 	assert((unsigned)cls < RL_FAULT_CLASS_COUNT);

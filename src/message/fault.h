@@ -35,6 +35,8 @@ enum rl_fault_class {
 };
 
 const char *rl_fault_class_name(enum rl_fault_class cls);
+/* The machine code by which clients know such an error, in OpenAI's words; empty: there is none. */
+rl_str rl_fault_class_code(enum rl_fault_class cls);
 /* Whether another target may do better (before the commit point). */
 bool rl_fault_class_failover(enum rl_fault_class cls);
 

@@ -5,7 +5,7 @@
 #include "base/clock.h"
 #include "policy/cors.h"
 
-#define OWN_FIELDS_MAX 8u /* what we add to a provider's fields, so that their array need not grow */
+#define OWN_FIELDS_MAX 9u /* what we add to a provider's fields, so that their array need not grow */
 #define UPSTREAM_ID_MAX 256u
 
 /* A provider's fields that a client may see, beside the media type; a name ending in '-' is a prefix. */
@@ -161,6 +161,8 @@ enum rl_err rl_answer_common(struct rl_request *rq, struct rl_headers *headers)
 		if (!err && served->upstream_request_id.n)
 			err = add(rq, headers, RL_STR("x-relais-upstream-request-id"), served->upstream_request_id);
 	}
+	if (!err && rq->dropped.n)
+		err = add(rq, headers, RL_STR("x-relais-dropped"), rq->dropped);
 	if (!err)
 		err = add_number(rq, headers, RL_STR("x-relais-attempts"), rq->n_attempts);
 	if (!err)
@@ -176,6 +178,18 @@ static bool passes_events(const struct rl_attempt *served)
 	return served->reading == RL_READING_BYTES && rl_media_is(type, RL_STR("text/event-stream"));
 }
 
+/* The provider's media type is that of its own words. */
+static void rename_type(const struct rl_request *rq, struct rl_headers *headers)
+{
+	rl_str type = rq->dialect->stream_type.n ? rq->dialect->stream_type : RL_STR("text/event-stream");
+
+	if (rq->attempt->reading != RL_READING_STREAM)
+		type = RL_STR("application/json");
+	for (uint32_t i = 0; i < headers->n; i++)
+		if (headers->v[i].field == RL_H_CONTENT_TYPE)
+			headers->v[i].value = type;
+}
+
 enum rl_err rl_answer_head(struct rl_request *rq, struct rl_response_head *out)
 {
 	const struct rl_attempt *served = rq->attempt;
@@ -185,6 +199,8 @@ enum rl_err rl_answer_head(struct rl_request *rq, struct rl_response_head *out)
 	*out = (struct rl_response_head){.status = served->status,
 					 .content_length = -1,
 					 .headers = served->head.headers};
+	if (served->translated)
+		rename_type(rq, &out->headers);
 	if (served->reading == RL_READING_STREAM || passes_events(served)) {
 		err = rl_headers_add(&out->headers, &rq->arena, RL_H_CACHE_CONTROL, rl_field_name(RL_H_CACHE_CONTROL),
 				     RL_STR("no-cache, no-transform"));

@@ -5,6 +5,7 @@
  * content of a stream; otherwise the whole answer, checked, or RL_HOLD_BYTES_MAX
  * of it. Until then any failure leads to the next target, at once.
  */
+#include "pipeline/translate.h"
 #include "pipeline/tunnel.h"
 #include "pipeline/upload.h"
 
@@ -14,6 +15,7 @@
 
 #define HEADERS_MAX 256u /* 100 of the configuration, up to 128 of the client's (x-sim-*), and ours */
 #define REASON_MAX 300u
+#define PATH_MAX_BYTES 4096u
 #define RETRY_AFTER_MAX_S 86400
 #define ERROR_BODY_MS 1000u /* for the body of an error: its status says enough */
 #define TOKEN_CUT_BYTES 16u /* a token that is cut off is found wrong at most so far before the end */
@@ -44,12 +46,12 @@ static rl_str media_type(const struct rl_request *rq)
 	return rq->body.n ? RL_STR("application/json") : RL_STR("");
 }
 
-static rl_str acceptable(const struct rl_request *rq)
+static rl_str acceptable(const struct rl_request *rq, const struct rl_provider *p)
 {
 	rl_str asked = {NULL, 0};
 
 	if (!rl_pass_uninspected(rq))
-		return rq->envelope.stream ? RL_STR("text/event-stream") : RL_STR("application/json");
+		return rq->envelope.stream ? rl_framing_type(p->dialect->framing) : RL_STR("application/json");
 	if (rq->route->kind == RL_ROUTE_PASS)
 		asked = rl_headers_value(&rq->x->head.headers, RL_H_ACCEPT);
 	return asked.n ? asked : RL_STR("*/*");
@@ -65,6 +67,18 @@ static void put_websocket(struct rl_request *rq, struct outgoing *out)
 	put(out, RL_H_OTHER, RL_STR("sec-websocket-protocol"), rl_tunnel_protocols(rq));
 }
 
+/* What the dialect itself wants: the client's word where it speaks the same one, else the usual one. */
+static void put_dialect(const struct rl_request *rq, const struct rl_provider *p, struct outgoing *out)
+{
+	bool same = rq->own_headers && p->dialect == rq->dialect;
+
+	for (uint32_t i = 0; same && i < rq->own_headers->n; i++)
+		put(out, RL_H_OTHER, rq->own_headers->v[i].name, rq->own_headers->v[i].value);
+	for (const struct rl_name_value *h = p->dialect->headers; h && h->name.n; h++)
+		if (!same || !rl_headers_named(rq->own_headers, h->name).n)
+			put(out, RL_H_OTHER, h->name, h->value);
+}
+
 /* An allow-list: nothing of the client's head goes on but what stands here. */
 static void make_headers(struct rl_request *rq, const struct rl_target *target, const struct rl_provider_key *key,
 			 struct outgoing *out)
@@ -74,11 +88,11 @@ static void make_headers(struct rl_request *rq, const struct rl_target *target, 
 	out->provider = p;
 	out->n = 0;
 	if (key)
-		put_known(out, RL_H_AUTHORIZATION, rl_secret_reveal(key->authorization));
+		put(out, p->key_field, p->key_header, rl_secret_reveal(key->authorization));
 	for (size_t i = 0; i < p->n_headers; i++)
 		out->v[out->n++] = p->headers[i]; /* those of the configuration are among them */
 	put_known(out, RL_H_CONTENT_TYPE, media_type(rq));
-	put_known(out, RL_H_ACCEPT, acceptable(rq));
+	put_known(out, RL_H_ACCEPT, acceptable(rq, p));
 	if (rq->route->kind == RL_ROUTE_PASS) {
 		put(out, RL_H_OTHER, RL_STR("range"), rl_pass_asked(rq, RL_STR("range")));
 		put(out, RL_H_OTHER, RL_STR("if-range"), rl_pass_asked(rq, RL_STR("if-range")));
@@ -89,6 +103,7 @@ static void make_headers(struct rl_request *rq, const struct rl_target *target, 
 	put(out, RL_H_OTHER, RL_STR("traceparent"), rq->traceparent);
 	put(out, RL_H_OTHER, RL_STR("tracestate"), rq->tracestate);
 	put(out, RL_H_OTHER, RL_STR("openai-beta"), rq->beta);
+	put_dialect(rq, p, out);
 	for (uint32_t i = 0; p->settings->simulated && rq->sim_headers && i < rq->sim_headers->n; i++)
 		put(out, RL_H_OTHER, rq->sim_headers->v[i].name, rq->sim_headers->v[i].value);
 }
@@ -99,8 +114,9 @@ static bool streams_usage(const struct rl_request *rq, const struct rl_target *t
 	       (rq->route->operation == RL_OP_CHAT || rq->route->operation == RL_OP_COMPLETION);
 }
 
-static enum rl_err make_body(struct rl_request *rq, const struct rl_target *target, rl_str **parts, size_t *n)
+static enum rl_err make_body(struct rl_request *rq, struct rl_attempt *a, rl_str **parts, size_t *n)
 {
+	const struct rl_target *target = a->candidate->target;
 	const struct rl_cfg_provider *settings = target->provider->settings;
 	struct rl_edit edit = {
 		.model = target->model,
@@ -117,6 +133,9 @@ static enum rl_err make_body(struct rl_request *rq, const struct rl_target *targ
 		*n = rq->body.n > 0;
 		return RL_OK;
 	}
+	a->translated = rl_translate_needed(rq, target->provider);
+	if (a->translated)
+		return rl_translate_body(rq, a, parts, n);
 	enum rl_err err = target->provider->dialect->edit_body(rq->body, &rq->envelope, &edit, &rq->arena, made, n);
 
 	if (err)
@@ -128,10 +147,31 @@ static enum rl_err make_body(struct rl_request *rq, const struct rl_target *targ
 	return RL_OK;
 }
 
+/* Where the model's name stands in it. */
+static bool write_path(struct rl_request *rq, const struct rl_target *target, enum rl_operation op, rl_str *path)
+{
+	struct rl_facts facts;
+	struct rl_buf text;
+
+	rl_provider_facts(target->provider, target->model, &facts);
+	rl_buf_init(&text, PATH_MAX_BYTES);
+	rl_buf_add(&text, target->provider->base_path);
+	target->provider->dialect->write_path(op, &facts, rq->envelope.stream, &text);
+	*path = rl_buf_ok(&text) ? rl_arena_dup(&rq->arena, rl_buf_str(&text)) : (rl_str){NULL, 0};
+	rl_buf_fini(&text);
+	return path->p != NULL;
+}
+
 static bool make_path(struct rl_request *rq, const struct rl_target *target, rl_str *path)
 {
 	rl_str query = rq->x->head.query;
 
+	if (rq->route->kind == RL_ROUTE_INFERENCE) {
+		enum rl_operation op = rl_provider_operation(target->provider, rq->route->operation);
+
+		*path = target->provider->paths[op];
+		return !target->provider->dialect->write_path || write_path(rq, target, op, path);
+	}
 	if (query.n && rq->route->kind == RL_ROUTE_TUNNEL && !(query = rl_tunnel_query(rq, target)).p)
 		return false;
 	*path = rl_pass_path(rq, target->provider, query);
@@ -147,7 +187,6 @@ static enum rl_err start_call(struct rl_request *rq, struct rl_attempt *a)
 	struct rl_call_spec spec = {
 		.origin = p->origin,
 		.method = rq->method,
-		.path = p->paths[rq->route->operation],
 		.times =
 			{
 				.connect_ms = target->times->connect_ms,
@@ -163,12 +202,12 @@ static enum rl_err start_call(struct rl_request *rq, struct rl_attempt *a)
 	};
 	rl_str *parts;
 
-	if (rq->route->kind != RL_ROUTE_INFERENCE && !make_path(rq, target, &spec.path))
+	if (!make_path(rq, target, &spec.path))
 		return RL_ERR_NOMEM;
 	if (p->n_keys && !key)
 		return RL_ERR_NOT_FOUND;
 	a->key = key;
-	enum rl_err err = make_body(rq, target, &parts, &spec.n_body);
+	enum rl_err err = make_body(rq, a, &parts, &spec.n_body);
 
 	if (err)
 		return err;
@@ -244,6 +283,7 @@ static enum rl_move next_target(struct rl_request *rq, struct rl_attempt *a, enu
 	rq->held.failed = false;
 	if (rq->sse_used)
 		rl_sse_fini(&rq->sse);
+	rl_translate_close(rq);
 	rq->sse_used = rq->content_seen = rq->finish_seen = rq->done_seen = false;
 	rq->usage = (struct rl_usage){0};
 	return rl_request_jump(rq, RL_STEP_ATTEMPT);
@@ -312,6 +352,13 @@ static const struct {
 	{RL_FAULT_INTERNAL, RL_FAULT_INTERNAL, 503, RL_FAULT_INTERNAL, "out_of_memory"},
 };
 
+/* No target was asked, because none can express the request: then the client hears what it is, not who was tried. */
+static bool all_refused(const struct rl_request *rq)
+{
+	return rq->translate && rq->translate->refusal.status &&
+	       all_are(rq, RL_FAULT_BAD_REQUEST, RL_FAULT_BAD_REQUEST);
+}
+
 /* Nobody answered: which status that makes, and a body that says who was asked and why each failed. */
 static enum rl_move give_up(struct rl_request *rq)
 {
@@ -320,6 +367,10 @@ static enum rl_move give_up(struct rl_request *rq)
 	const char *code = "provider_error";
 	struct rl_buf tried;
 
+	if (all_refused(rq)) {
+		rq->fault = rq->translate->refusal;
+		return RL_MOVE_FAIL;
+	}
 	for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
 		if (!all_are(rq, endings[i].one, endings[i].other))
 			continue;
@@ -382,8 +433,20 @@ static void settle_unsent(struct rl_attempt *a, enum rl_err err)
 {
 	if (err == RL_ERR_NOT_FOUND)
 		rl_attempt_settle(a, RL_FAULT_AUTH, RL_STR("no key of this provider serves the model"));
+	else if (err == RL_ERR_UNSUPPORTED && a->translated)
+		rl_attempt_settle(a, RL_FAULT_BAD_REQUEST, a->request->translate->refusal.message);
 	else
 		rl_attempt_settle(a, RL_FAULT_INTERNAL, RL_STR("out of memory"));
+}
+
+/* The client's body is wrong, which only shows when it is read whole: no target has seen it. */
+static enum rl_move misread(struct rl_request *rq, struct rl_attempt *a)
+{
+	rl_candidate_release(a->candidate);
+	rq->n_attempts--;
+	rq->attempt = NULL;
+	rl_timer_stop(&rq->timer);
+	return RL_MOVE_FAIL;
 }
 
 enum rl_move attempt_run(struct rl_request *rq)
@@ -405,6 +468,8 @@ enum rl_move attempt_run(struct rl_request *rq)
 
 		if (!err)
 			return RL_MOVE_WAIT;
+		if (err == RL_ERR_SYNTAX && a->translated)
+			return misread(rq, a);
 		settle_unsent(a, err);
 	}
 	return give_up(rq);
@@ -460,6 +525,7 @@ static int64_t retry_after(const struct rl_headers *headers)
 static enum rl_move wake_head(struct rl_request *rq, struct rl_attempt *a, const struct rl_response_head *head)
 {
 	rl_str type = rl_headers_value(&head->headers, RL_H_CONTENT_TYPE);
+	const struct rl_provider *provider = a->candidate->target->provider;
 
 	a->status = head->status;
 	a->head_us = a->call->head_us;
@@ -481,8 +547,11 @@ static enum rl_move wake_head(struct rl_request *rq, struct rl_attempt *a, const
 			rl_media_is(type, RL_STR("application/json")) || rl_media_is(type, RL_STR("text/event-stream"));
 		return RL_MOVE_WAIT;
 	}
-	if (rq->envelope.stream && rl_media_is(type, RL_STR("text/event-stream"))) {
+	if (rq->envelope.stream && rl_media_is(type, rl_framing_type(provider->dialect->framing))) {
 		a->reading = RL_READING_STREAM;
+		if (a->translated)
+			return rl_translate_open(rq) ? next_target(rq, a, RL_FAULT_INTERNAL, RL_STR("out of memory"))
+						     : RL_MOVE_WAIT;
 		rl_sse_init(&rq->sse, RL_EVENT_BYTES_MAX);
 		rq->sse_used = true;
 		return RL_MOVE_WAIT;
@@ -555,6 +624,8 @@ enum rl_move rl_attempt_commit(struct rl_request *rq)
 	note_times(rq->attempt);
 	rq->waited_us += rl_clock_us() - rq->attempt->begin_us;
 	rq->committed = true;
+	if (rq->attempt->translated) /* names of what was left out, while its target is there */
+		rq->dropped = rl_translate_dropped(rq);
 	if (rl_health_answers(rq->attempt->candidate->target))
 		say_health(rq->attempt->candidate->target, true, RL_FAULT_NONE);
 	if (!rq->whole)
@@ -570,6 +641,23 @@ static enum rl_move event_error(struct rl_request *rq, struct rl_attempt *a, con
 	return next_target(rq, a, glance->fault_class ? glance->fault_class : RL_FAULT_SERVER_ERROR, text);
 }
 
+/* What an event that is held means for the attempt. */
+static enum rl_move weigh(struct rl_request *rq, struct rl_attempt *a, const struct rl_glance *glance)
+{
+	if (glance->done && !glance->finish && !rq->finish_seen)
+		return next_target(rq, a, RL_FAULT_INVALID_RESPONSE, RL_STR("the stream ended without an answer"));
+	if (!rl_buf_ok(&rq->held))
+		return next_target(rq, a, RL_FAULT_INTERNAL, RL_STR("out of memory"));
+	if (glance->usage.known)
+		rq->usage = glance->usage;
+	rq->finish_seen |= glance->finish;
+	rq->content_seen |= glance->content;
+	rq->done_seen |= glance->done;
+	if (glance->content || glance->finish || rq->held.n > RL_HOLD_BYTES_MAX)
+		return rl_attempt_commit(rq);
+	return RL_MOVE_WAIT;
+}
+
 /* Holds events until one shows that an answer is really coming. */
 static enum rl_move hold_event(struct rl_request *rq, struct rl_attempt *a, const struct rl_sse_event *event)
 {
@@ -582,28 +670,46 @@ static enum rl_move hold_event(struct rl_request *rq, struct rl_attempt *a, cons
 		return next_target(rq, a, RL_FAULT_INVALID_RESPONSE, RL_STR("a stream event is malformed"));
 	if (glance.error)
 		return event_error(rq, a, event, &glance);
-	if (glance.done && !glance.finish)
-		return next_target(rq, a, RL_FAULT_INVALID_RESPONSE, RL_STR("the stream ended without an answer"));
-	if (glance.usage.known)
-		rq->usage = glance.usage;
 	if (!glance.usage_only || rq->envelope.usage_asked) {
 		rl_buf_add(&rq->held, event->raw);
 		rq->events++;
 	}
-	if (!rl_buf_ok(&rq->held))
+	return weigh(rq, a, &glance);
+}
+
+/* The same through two dialects. */
+static enum rl_move wake_foreign(struct rl_request *rq, struct rl_attempt *a, rl_str piece)
+{
+	struct rl_glance glance;
+	rl_str text;
+	enum rl_err err;
+
+	rl_frames_feed(&rq->translate->frames, piece);
+	while (!(err = rl_translate_next(rq, false, &rq->held, &glance, &text))) {
+		if (glance.error)
+			return next_target(rq, a, glance.fault_class ? glance.fault_class : RL_FAULT_SERVER_ERROR,
+					   text);
+		rq->events++;
+		enum rl_move move = weigh(rq, a, &glance);
+		if (move != RL_MOVE_WAIT)
+			return move;
+	}
+	if (err == RL_ERR_AGAIN)
+		return RL_MOVE_WAIT;
+	if (err == RL_ERR_NOMEM)
 		return next_target(rq, a, RL_FAULT_INTERNAL, RL_STR("out of memory"));
-	rq->finish_seen |= glance.finish;
-	rq->content_seen |= glance.content;
-	rq->done_seen |= glance.done;
-	if (glance.content || glance.finish || rq->held.n > RL_HOLD_BYTES_MAX)
-		return rl_attempt_commit(rq);
-	return RL_MOVE_WAIT;
+	return next_target(rq, a, RL_FAULT_INVALID_RESPONSE,
+			   err == RL_ERR_LIMIT ? RL_STR("a stream event is too long")
+					       : RL_STR("a stream event is malformed"));
 }
 
 static enum rl_move wake_stream(struct rl_request *rq, struct rl_attempt *a, rl_str piece)
 {
 	struct rl_sse_event event;
 	enum rl_err err;
+
+	if (a->translated)
+		return wake_foreign(rq, a, piece);
 
 	rl_sse_feed(&rq->sse, piece);
 	while (!(err = rl_sse_next(&rq->sse, &event))) {
@@ -640,11 +746,11 @@ static enum rl_move wake_piece(struct rl_request *rq, struct rl_attempt *a, rl_s
 		if (!rl_buf_ok(&rq->held))
 			return next_target(rq, a, RL_FAULT_INTERNAL, RL_STR("out of memory"));
 		/* An answer to a stream's request in one piece is an error or worthless: never sent on unseen. */
-		if (rq->held.n > RL_HOLD_BYTES_MAX && !rq->envelope.stream)
+		if (rq->held.n > RL_HOLD_BYTES_MAX && !rq->envelope.stream && !a->translated)
 			return begins_well(rl_buf_str(&rq->held)) ? rl_attempt_commit(rq)
 								  : next_target(rq, a, RL_FAULT_INVALID_RESPONSE,
 										RL_STR("the answer is not JSON"));
-		return rq->held.n > 4 * RL_HOLD_BYTES_MAX
+		return rq->held.n > 4 * RL_HOLD_BYTES_MAX && rq->envelope.stream
 			       ? next_target(rq, a, RL_FAULT_INVALID_RESPONSE, RL_STR("an answer that is not a stream"))
 			       : RL_MOVE_WAIT;
 	case RL_READING_BYTES:
@@ -682,16 +788,21 @@ static enum rl_move judge_error(struct rl_request *rq, struct rl_attempt *a)
 	rl_attempt_cancel(a);
 	rq->pass_error = true;
 	rq->outcome = RL_OUTCOME_PASSED_ERROR;
-	rq->fault = (struct rl_fault){.cls = fault, .status = a->status, .message = a->reason, .retry_after_s = -1};
+	rq->fault = (struct rl_fault){.cls = fault,
+				      .status = a->status,
+				      .code = rl_fault_class_code(fault),
+				      .message = a->reason,
+				      .retry_after_s = -1};
 	return RL_MOVE_FAIL;
 }
 
 static enum rl_move judge_whole(struct rl_request *rq, struct rl_attempt *a)
 {
 	const struct rl_dialect *dialect = a->candidate->target->provider->dialect;
+	enum rl_operation op = rl_provider_operation(a->candidate->target->provider, rq->route->operation);
 	struct rl_glance glance;
 
-	if (dialect->glance_answer(rq->route->operation, rl_buf_str(&rq->held), &glance))
+	if (dialect->glance_answer(op, rl_buf_str(&rq->held), &glance))
 		return next_target(rq, a, RL_FAULT_INVALID_RESPONSE, RL_STR("the answer is not what its dialect says"));
 	if (glance.error)
 		return next_target(rq, a, glance.fault_class ? glance.fault_class : RL_FAULT_SERVER_ERROR,
@@ -699,6 +810,12 @@ static enum rl_move judge_whole(struct rl_request *rq, struct rl_attempt *a)
 	if (rq->envelope.stream)
 		return next_target(rq, a, RL_FAULT_INVALID_RESPONSE, RL_STR("an answer that is not a stream"));
 	rq->usage = glance.usage;
+	enum rl_err err = a->translated ? rl_translate_whole(rq) : RL_OK;
+
+	if (err)
+		return next_target(rq, a, err == RL_ERR_NOMEM ? RL_FAULT_INTERNAL : RL_FAULT_INVALID_RESPONSE,
+				   err == RL_ERR_NOMEM ? RL_STR("out of memory")
+						       : RL_STR("the answer is not what its dialect says"));
 	rq->whole = true;
 	return rl_attempt_commit(rq);
 }

@@ -54,6 +54,20 @@ static bool remember(struct rl_request *rq)
 	return rq->id.p && rq->path.p && remember_origin(rq);
 }
 
+/* The model's name between the route's path and its verb. */
+static enum rl_move read_path_model(struct rl_request *rq)
+{
+	rl_str path = rl_str_sub(rq->path, rq->route->path.n, SIZE_MAX);
+
+	path.n -= rq->route->verb.n;
+	rq->path_stream = rq->route->stream;
+	rq->path_model = rl_path_decode(path, &rq->arena);
+	if (rq->path_model.n)
+		return RL_MOVE_NEXT;
+	return rl_request_fail(rq, RL_FAULT_BAD_REQUEST, 400, "invalid_path", NULL,
+			       "The model's name in the request URL is malformed or too long.");
+}
+
 static enum rl_move find_route(struct rl_request *rq)
 {
 	const struct rl_request_head *head = &rq->x->head;
@@ -70,7 +84,7 @@ static enum rl_move find_route(struct rl_request *rq)
 	}
 	if (rq->route) {
 		rq->dialect = rl_dialect_find(rq->route->dialect);
-		return RL_MOVE_NEXT;
+		return rq->route->verb.n ? read_path_model(rq) : RL_MOVE_NEXT;
 	}
 	if (!allowed)
 		return rl_request_fail(
@@ -103,7 +117,9 @@ static rl_str presented_key(const struct rl_headers *headers)
 {
 	rl_str key = rl_caller_bearer(rl_headers_value(headers, RL_H_AUTHORIZATION));
 
-	return key.n ? key : rl_headers_value(headers, RL_H_X_API_KEY);
+	if (!key.n)
+		key = rl_headers_value(headers, RL_H_X_API_KEY);
+	return key.n ? key : rl_headers_named(headers, RL_STR("x-goog-api-key"));
 }
 
 static enum rl_move check_caller(struct rl_request *rq)
@@ -169,11 +185,29 @@ static enum rl_move check_body_head(struct rl_request *rq)
 	return RL_MOVE_NEXT;
 }
 
+/* A copy of a field, in a list that is made with its first. */
+static bool keep_field(struct rl_request *rq, struct rl_headers **list, const struct rl_header *h)
+{
+	rl_str name = rl_arena_dup(&rq->arena, h->name), value = rl_arena_dup(&rq->arena, h->value);
+
+	if (!*list && !(*list = RL_NEW(&rq->arena, struct rl_headers)))
+		return false;
+	return name.p && value.p && !rl_headers_add(*list, &rq->arena, RL_H_OTHER, name, value);
+}
+
+static bool is_forwarded(const struct rl_request *rq, rl_str name)
+{
+	for (const rl_str *f = rq->dialect->forwarded; f && f->n; f++)
+		if (rl_str_ieq(*f, name))
+			return true;
+	return false;
+}
+
 /* Fields that go on to a provider, or only to a simulated one. */
 static bool remember_forwarded(struct rl_request *rq)
 {
 	const struct rl_headers *headers = &rq->x->head.headers;
-	struct rl_headers *sim = NULL;
+	struct rl_headers *sim = NULL, *own = NULL;
 
 	for (uint32_t i = 0; i < headers->n; i++) {
 		const struct rl_header *h = &headers->v[i];
@@ -187,14 +221,17 @@ static bool remember_forwarded(struct rl_request *rq)
 		else if (rl_str_ieq(h->name, RL_STR("openai-beta")))
 			rq->beta = rl_arena_dup(&rq->arena, h->value);
 		else if (h->name.n > 6 && h->name.p[5] == '-' && strncasecmp(h->name.p, "x-sim-", 6) == 0) {
-			if (!sim && !(sim = RL_NEW(&rq->arena, struct rl_headers)))
+			if (!keep_field(rq, &sim, h))
 				return false;
-			rl_str name = rl_arena_dup(&rq->arena, h->name), value = rl_arena_dup(&rq->arena, h->value);
-			if (!name.p || !value.p || rl_headers_add(sim, &rq->arena, RL_H_OTHER, name, value))
+		} else if (rl_str_ieq(h->name, RL_STR("x-relais-strict"))) {
+			rq->strict = rl_str_ieq(h->value, RL_STR("true")) || rl_str_eq(h->value, RL_STR("1"));
+		} else if (rq->dialect->forwarded && is_forwarded(rq, h->name)) {
+			if (!keep_field(rq, &own, h))
 				return false;
 		}
 	}
 	rq->sim_headers = sim;
+	rq->own_headers = own;
 	return true;
 }
 

@@ -38,38 +38,6 @@ static void count_line(void *ctx, rl_str id, rl_str owned_by)
 	++*(size_t *)ctx;
 }
 
-static int hex(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c = (char)(c | 0x20);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* The id behind /v1/models/, percent-decoded; p == NULL if it is malformed. */
-static rl_str wanted_id(struct rl_request *rq)
-{
-	rl_str raw = rl_str_sub(rq->path, rq->route->path.n, SIZE_MAX);
-	char *out = rl_arena_alloc(&rq->arena, raw.n);
-	size_t n = 0;
-
-	for (size_t i = 0; out && i < raw.n; i++) {
-		int c = (unsigned char)raw.p[i];
-		if (c == '%') {
-			int high = i + 2 < raw.n ? hex(raw.p[i + 1]) : -1;
-			int low = i + 2 < raw.n ? hex(raw.p[i + 2]) : -1;
-			if (high < 0 || low < 0)
-				return (rl_str){NULL, 0};
-			c = high * 16 + low;
-			i += 2;
-		}
-		if (c < 0x20 || c == 0x7f)
-			return (rl_str){NULL, 0};
-		out[n++] = (char)c;
-	}
-	return rl_str_make(out, n);
-}
-
 static enum rl_move no_such_model(struct rl_request *rq, rl_str name)
 {
 	return rl_request_fail(rq, RL_FAULT_BAD_REQUEST, 404, "model_not_found", "model",
@@ -91,7 +59,7 @@ static enum rl_move list_models(struct rl_request *rq)
 	if (!l.lines)
 		return rl_request_no_memory(rq);
 	if (rq->route->kind == RL_ROUTE_MODEL) {
-		l.wanted = wanted_id(rq);
+		l.wanted = rl_path_decode(rl_str_sub(rq->path, rq->route->path.n, SIZE_MAX), &rq->arena);
 		if (!l.wanted.p)
 			return no_such_model(rq, rl_str_sub(rq->path, rq->route->path.n, SIZE_MAX));
 	}

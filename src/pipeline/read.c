@@ -9,6 +9,7 @@
  * their rest; then one of them, `body_ahead`, goes on beyond the budget until its
  * memory is given back. What is held is at most the budget and one body.
  */
+#include "pipeline/translate.h"
 #include "pipeline/upload.h"
 
 #include "base/clock.h"
@@ -41,6 +42,7 @@ static void unreserve(struct rl_request *rq)
 void rl_body_release(struct rl_request *rq)
 {
 	unreserve(rq);
+	rl_translate_release(rq);
 	rl_arena_reset(&rq->body_arena);
 	rl_buf_fini(&rq->chunked);
 	rl_inflate_free(rq->inflate);
@@ -260,6 +262,11 @@ static enum rl_move take_end(struct rl_request *rq)
 				       "The request has no body; a JSON object is needed.");
 	if (rq->dialect->read_envelope(rq->route->operation, rq->body, &rq->arena, &rq->envelope, &rq->fault))
 		return RL_MOVE_FAIL;
+	if (rq->path_model.n) {
+		rq->envelope.model = rq->path_model;
+		rq->envelope.stream = rq->path_stream;
+		return RL_MOVE_NEXT;
+	}
 	/* It may stand in the body, which goes before the account is made. */
 	rq->envelope.model = rl_arena_dup(&rq->arena, rq->envelope.model);
 	return rq->envelope.model.p ? RL_MOVE_NEXT : rl_request_no_memory(rq);

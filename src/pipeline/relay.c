@@ -6,6 +6,7 @@
  * ends with an error event in the client's dialect and an abnormal end of the
  * connection, never with a false terminator.
  */
+#include "pipeline/translate.h"
 #include "pipeline/tunnel.h"
 
 #include <assert.h>
@@ -78,7 +79,10 @@ static enum rl_move cut(struct rl_request *rq, enum rl_fault_class cls, rl_str w
 		.retry_after_s = -1,
 	};
 	if (a->reading == RL_READING_STREAM && tell) {
-		rq->dialect->write_stream_error(&rq->fault, &rq->worker->out);
+		if (a->translated)
+			rl_translate_broken(rq, &rq->fault, &rq->worker->out);
+		else
+			rq->dialect->write_stream_error(&rq->fault, &rq->worker->out);
 		if (!rl_buf_ok(&rq->worker->out))
 			rl_buf_reset(&rq->worker->out); /* the abnormal end must do */
 		flush(rq);
@@ -142,10 +146,44 @@ static enum rl_move relay_event(struct rl_request *rq, const struct rl_sse_event
 	return RL_MOVE_WAIT;
 }
 
+/* One event through two dialects; `last` as rl_translate_next has it. */
+static enum rl_move relay_foreign(struct rl_request *rq, bool last)
+{
+	struct rl_buf *out = &rq->worker->out;
+	struct rl_glance glance;
+	rl_str text;
+	enum rl_err err;
+
+	assert(!out->n || rq->worker->out_of == rq);
+	rq->worker->out_of = rq;
+	while (!rq->done_seen && !(err = rl_translate_next(rq, last, out, &glance, &text))) {
+		if (glance.usage.known)
+			rq->usage = glance.usage;
+		rq->finish_seen |= glance.finish;
+		rq->content_seen |= glance.content;
+		rq->done_seen |= glance.done;
+		rq->events++;
+		if (glance.error)
+			return cut(rq, glance.fault_class ? glance.fault_class : RL_FAULT_SERVER_ERROR,
+				   rl_redact_copy(rq->attempt->candidate->target->provider, text, &rq->arena), true);
+		if (out->n >= DIRECT_BYTES)
+			flush(rq);
+	}
+	if (rq->done_seen || err == RL_ERR_AGAIN)
+		return RL_MOVE_WAIT;
+	if (err == RL_ERR_NOMEM)
+		return cut(rq, RL_FAULT_INTERNAL, RL_STR("out of memory"), true);
+	return cut(rq, RL_FAULT_INVALID_RESPONSE,
+		   err == RL_ERR_LIMIT ? RL_STR("an event is too long") : RL_STR("a malformed event"), true);
+}
+
 static enum rl_move relay_events(struct rl_request *rq)
 {
 	struct rl_sse_event event;
 	enum rl_err err;
+
+	if (rq->attempt->translated)
+		return relay_foreign(rq, false);
 
 	while (!(err = rl_sse_next(&rq->sse, &event))) {
 		enum rl_move move = relay_event(rq, &event);
@@ -160,6 +198,8 @@ static enum rl_move relay_events(struct rl_request *rq)
 /* The last event may lack its blank line when the stream ends. */
 static enum rl_move relay_rest(struct rl_request *rq)
 {
+	if (rq->attempt->translated)
+		return relay_foreign(rq, true);
 	rl_str rest = rl_sse_rest(&rq->sse);
 
 	if (!rest.n)
@@ -185,6 +225,8 @@ static enum rl_move stream_end(struct rl_request *rq)
 	if (!rq->done_seen && !rq->finish_seen)
 		return cut(rq, RL_FAULT_INVALID_RESPONSE, RL_STR("the stream ended before the answer was complete"),
 			   true);
+	if (rq->attempt->translated) /* some dialects end without a word */
+		rl_translate_done(rq, &rq->worker->out);
 	flush(rq);
 	return complete(rq);
 }
@@ -336,7 +378,10 @@ enum rl_move relay_run(struct rl_request *rq)
 static enum rl_move wake_piece(struct rl_request *rq, rl_str piece)
 {
 	if (rq->attempt->reading == RL_READING_STREAM) {
-		rl_sse_feed(&rq->sse, piece);
+		if (rq->attempt->translated)
+			rl_frames_feed(&rq->translate->frames, piece);
+		else
+			rl_sse_feed(&rq->sse, piece);
 		return relay_events(rq);
 	}
 	if (rq->tunnelled)
@@ -361,8 +406,10 @@ static enum rl_move wake_end(struct rl_request *rq)
 	struct rl_attempt *a = rq->attempt;
 
 	a->call = NULL;
-	if (a->reading == RL_READING_STREAM)
+	if (a->reading == RL_READING_STREAM) {
+		rq->worker->out_of = rq->worker->out.n ? rq->worker->out_of : rq;
 		return stream_end(rq);
+	}
 	if (rq->nesting.depth || rq->nesting.in_string)
 		return cut(rq, RL_FAULT_INVALID_RESPONSE, RL_STR("the answer ended before it was complete"), false);
 	if (rq->tail)

@@ -36,7 +36,7 @@ static enum rl_err reply_passed(struct rl_request *rq, bool *sent)
 	enum rl_err err;
 
 	*sent = false;
-	if (!rq->pass_error || !is_json_object(rl_buf_str(&rq->held)))
+	if (!rq->pass_error || rq->attempt->translated || !is_json_object(rl_buf_str(&rq->held)))
 		return RL_OK;
 	err = rl_answer_head(rq, &head);
 	if (err)

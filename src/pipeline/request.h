@@ -14,6 +14,7 @@
 #include "pipeline/pipeline.h"
 #include "pipeline/route.h"
 #include "policy/plan.h"
+#include "provider/redact.h"
 
 /* step, does it, resumed by, on failure continue at */
 #define RL_STEPS(X)                                                                                   \
@@ -100,6 +101,7 @@ struct rl_attempt {
 	int64_t retry_after_s; /* < 0: none */
 	uint64_t begin_us, connected_us, head_us, end_us;
 	bool reused, maybe_billed, settled;
+	bool translated;              /* its target speaks another dialect than the client */
 	struct rl_response_head head; /* what of it may be passed on; in the request's arena */
 	rl_str upstream_request_id;
 };
@@ -115,6 +117,7 @@ struct rl_own_answer {
 
 struct rl_upload;
 struct rl_tunnel;
+struct rl_translate;
 
 struct rl_snapshot_hold {
 	struct rl_snapshot *snapshot;
@@ -137,6 +140,9 @@ struct rl_request {
 	enum rl_method method;
 	rl_str path, id, traceparent, tracestate, beta;
 	const struct rl_headers *sim_headers; /* x-sim-*, for simulated providers */
+	const struct rl_headers *own_headers; /* of the client's dialect, for providers that speak it too */
+	rl_str path_model;                    /* where the path names it; else empty */
+	bool path_stream, strict;             /* strict: nothing may be dropped in translation */
 	struct rl_addr client_addr;
 	rl_str client_name;
 	bool cors;          /* origins are configured */
@@ -169,8 +175,10 @@ struct rl_request {
 	struct rl_buf held; /* of the answer, before the commit point */
 	struct rl_sse sse;
 	bool sse_used;
-	struct rl_json_form form; /* of the content events of this stream */
-	struct rl_tunnel *tunnel; /* of a request for a WebSocket; else NULL */
+	struct rl_json_form form;       /* of the content events of this stream */
+	struct rl_tunnel *tunnel;       /* of a request for a WebSocket; else NULL */
+	rl_str dropped;                 /* what translation had to leave out, for the client */
+	struct rl_translate *translate; /* NULL: no target so far spoke another dialect */
 
 	/* RELAY */
 	bool committed, whole, content_seen, finish_seen, done_seen, paused;
@@ -206,6 +214,7 @@ struct rl_worker {
 	unsigned n_free;
 	struct rl_buf out;               /* events on their way to a client, within one read */
 	const struct rl_request *out_of; /* whose they are; only compared */
+	struct rl_arena scratch;         /* of one event that is being translated */
 	_Atomic uint32_t connections, requests;
 	uint64_t handshake_said_ms; /* when a failed one was last logged, 0: never */
 	unsigned handshakes_unsaid; /* since then */
@@ -265,12 +274,6 @@ enum rl_move rl_pass_check(struct rl_request *rq);
 enum rl_move rl_pass_resolve(struct rl_request *rq);
 /* The path at the provider with this query, in the request's arena; p == NULL without memory. */
 rl_str rl_pass_path(struct rl_request *rq, const struct rl_provider *provider, rl_str query);
-
-/* redact.c */
-/* Stars in place of the provider's keys, wherever they stand in text; true if there was one. */
-bool rl_redact(const struct rl_provider *provider, char *text, size_t n);
-/* The same of text that is not ours to change: a copy in the arena, without memory another text. */
-rl_str rl_redact_copy(const struct rl_provider *provider, rl_str text, struct rl_arena *arena);
 
 /* limit.c */
 /* For AUTH: whether the address may still guess keys (nothing is taken), then that it has guessed wrong. NEXT or FAIL. */

@@ -15,16 +15,16 @@
 #define DELETE RL_METHOD_BIT(RL_METHOD_DELETE)
 /* clang-format off */
 #define INFERENCE(path, op) \
-	{RL_STR_INIT(path), RL_STR_INIT(path), POST, RL_ROUTE_INFERENCE, RL_OP_##op, OPENAI, false, false},
+	{RL_STR_INIT(path), RL_STR_INIT(path), POST, RL_ROUTE_INFERENCE, RL_OP_##op, OPENAI, false, false, {NULL, 0}, false},
 #define INFERENCE_FORM(path, op) \
-	{RL_STR_INIT(path), RL_STR_INIT(path), POST, RL_ROUTE_INFERENCE, RL_OP_##op, OPENAI, false, true},
+	{RL_STR_INIT(path), RL_STR_INIT(path), POST, RL_ROUTE_INFERENCE, RL_OP_##op, OPENAI, false, true, {NULL, 0}, false},
 /* `head` is what stands before the first id; the rest may be empty. */
 #define PASS(head, rest, methods) \
-	{RL_STR_INIT(head rest), RL_STR_INIT(head), methods, RL_ROUTE_PASS, RL_OP_PASS, OPENAI, false, false},
+	{RL_STR_INIT(head rest), RL_STR_INIT(head), methods, RL_ROUTE_PASS, RL_OP_PASS, OPENAI, false, false, {NULL, 0}, false},
 #define TUNNEL(path) \
-	{RL_STR_INIT(path), RL_STR_INIT(path), GET, RL_ROUTE_TUNNEL, RL_OP_PASS, OPENAI, false, false},
+	{RL_STR_INIT(path), RL_STR_INIT(path), GET, RL_ROUTE_TUNNEL, RL_OP_PASS, OPENAI, false, false, {NULL, 0}, false},
 #define PASS_FORM(head, rest) \
-	{RL_STR_INIT(head rest), RL_STR_INIT(head), POST, RL_ROUTE_PASS, RL_OP_PASS, OPENAI, false, true},
+	{RL_STR_INIT(head rest), RL_STR_INIT(head), POST, RL_ROUTE_PASS, RL_OP_PASS, OPENAI, false, true, {NULL, 0}, false},
 
 const struct rl_route rl_routes[] = {
 	INFERENCE("/v1/chat/completions", CHAT)
@@ -38,10 +38,10 @@ const struct rl_route rl_routes[] = {
 	INFERENCE_FORM("/v1/audio/translations", TRANSLATION)
 	INFERENCE_FORM("/v1/images/edits", IMAGE_EDIT)
 	INFERENCE_FORM("/v1/images/variations", IMAGE_VARIATION)
-	{RL_STR_INIT("/v1/models"), RL_STR_INIT("/v1/models"), GET, RL_ROUTE_MODELS, RL_OP_MODELS, OPENAI, false, false},
-	{RL_STR_INIT("/v1/models/{id}"), RL_STR_INIT("/v1/models/"), GET, RL_ROUTE_MODEL, RL_OP_MODELS, OPENAI, false, false},
-	{RL_STR_INIT("/health"), RL_STR_INIT("/health"), GET, RL_ROUTE_HEALTH, RL_OP_NONE, OPENAI, true, false},
-	{RL_STR_INIT("/ready"), RL_STR_INIT("/ready"), GET, RL_ROUTE_READY, RL_OP_NONE, OPENAI, true, false},
+	{RL_STR_INIT("/v1/models"), RL_STR_INIT("/v1/models"), GET, RL_ROUTE_MODELS, RL_OP_MODELS, OPENAI, false, false, {NULL, 0}, false},
+	{RL_STR_INIT("/v1/models/{id}"), RL_STR_INIT("/v1/models/"), GET, RL_ROUTE_MODEL, RL_OP_MODELS, OPENAI, false, false, {NULL, 0}, false},
+	{RL_STR_INIT("/health"), RL_STR_INIT("/health"), GET, RL_ROUTE_HEALTH, RL_OP_NONE, OPENAI, true, false, {NULL, 0}, false},
+	{RL_STR_INIT("/ready"), RL_STR_INIT("/ready"), GET, RL_ROUTE_READY, RL_OP_NONE, OPENAI, true, false, {NULL, 0}, false},
 
 	TUNNEL("/v1/realtime")
 	TUNNEL("/v1/responses")
@@ -125,8 +125,19 @@ static bool pattern_is(rl_str pattern, rl_str path)
 	return !pattern.p && !path.p;
 }
 
+/* The path names the model: "/v1beta/models/{model}:verb". The name may hold slashes. */
+static bool verb_is(const struct rl_route *route, rl_str path)
+{
+	rl_str verb = route->verb;
+
+	return path.n > route->path.n + verb.n && rl_str_starts(path, route->path) &&
+	       memcmp(path.p + path.n - verb.n, verb.p, verb.n) == 0;
+}
+
 static bool path_is(const struct rl_route *route, rl_str path)
 {
+	if (route->verb.n)
+		return verb_is(route, path);
 	if (route->path.n == route->pattern.n)
 		return rl_str_eq(path, route->path);
 	if (path.n <= route->path.n || !rl_str_starts(path, route->path))
@@ -148,6 +159,36 @@ const struct rl_route *rl_route_find(enum rl_method method, rl_str path, unsigne
 		*allowed |= route->methods;
 	}
 	return NULL;
+}
+
+static int hex(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c = (char)(c | 0x20);
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+rl_str rl_path_decode(rl_str raw, struct rl_arena *arena)
+{
+	char *out = rl_arena_alloc(arena, raw.n + 1);
+	size_t n = 0;
+
+	for (size_t i = 0; out && i < raw.n; i++) {
+		int c = (unsigned char)raw.p[i];
+		if (c == '%') {
+			int high = i + 2 < raw.n ? hex(raw.p[i + 1]) : -1;
+			int low = i + 2 < raw.n ? hex(raw.p[i + 2]) : -1;
+			if (high < 0 || low < 0)
+				return (rl_str){NULL, 0};
+			c = high * 16 + low;
+			i += 2;
+		}
+		if (c < 0x20 || c == 0x7f)
+			return (rl_str){NULL, 0};
+		out[n++] = (char)c;
+	}
+	return rl_str_make(out, n);
 }
 
 rl_str rl_route_allow(unsigned methods, struct rl_arena *arena)

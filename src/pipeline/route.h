@@ -24,7 +24,7 @@ struct rl_route {
 	rl_str pattern; /* as it stands in logs and metrics */
 	/*
 	 * Compared byte by byte. RL_ROUTE_MODEL: a prefix. RL_ROUTE_PASS: what precedes the first "{id}", each of which
-	 * stands for one segment.
+	 * stands for one segment. With a verb: what precedes the model.
 	 */
 	rl_str path;
 	unsigned methods;
@@ -33,6 +33,8 @@ struct rl_route {
 	rl_str dialect; /* of the client */
 	bool open;      /* needs no key, and is not access-logged */
 	bool form;      /* its body is multipart/form-data, and streamed */
+	rl_str verb;    /* ":generateContent": what stands behind the model's name in the path; or empty */
+	bool stream;    /* the verb asks for a stream */
 };
 
 /* Ends with an entry whose path is empty. */
@@ -49,6 +51,8 @@ static inline bool rl_route_goes_on(const struct rl_route *route)
  * GET is.
  */
 const struct rl_route *rl_route_find(enum rl_method method, rl_str path, unsigned *allowed);
+/* A piece of a path without its percent-encoding, in the arena; p == NULL if it is malformed, or has control characters. */
+rl_str rl_path_decode(rl_str raw, struct rl_arena *arena);
 /* "GET, HEAD, POST" of a set, in the arena; p == NULL without memory. */
 rl_str rl_route_allow(unsigned methods, struct rl_arena *arena);
 

@@ -3,6 +3,7 @@
  * A worker: one thread's server, pool, current snapshot and recycled requests, and
  * the way from the server's callbacks to the driver.
  */
+#include "pipeline/translate.h"
 #include "pipeline/upload.h"
 
 #include <assert.h>
@@ -123,6 +124,7 @@ void rl_request_free(struct rl_request *rq)
 
 	assert(!rq->x && !rl_timer_running(&rq->timer));
 	rl_upload_end(rq);
+	rl_translate_close(rq);
 	rl_body_release(rq);
 	if (rq->sse_used)
 		rl_sse_fini(&rq->sse);
@@ -277,6 +279,7 @@ enum rl_err rl_worker_new(struct rl_gateway *gateway, unsigned index, struct rl_
 	w->index = index;
 	w->loop = loop;
 	rl_buf_init(&w->out, OUT_BYTES_MAX);
+	rl_arena_init(&w->scratch, 4 * RL_EVENT_BYTES_MAX);
 	limits_of(snapshot->config, &limits);
 	enum rl_err err = rl_server_new(loop, &exchange_ops, w, &limits, &w->server);
 
@@ -307,6 +310,7 @@ void rl_worker_free(struct rl_worker *worker)
 	rl_pool_free(worker->pool);
 	rl_snapshot_hold_put(&worker->current);
 	rl_buf_fini(&worker->out);
+	rl_arena_fini(&worker->scratch);
 	free(worker);
 }
 

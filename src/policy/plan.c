@@ -23,7 +23,7 @@ void rl_candidate_release(struct rl_candidate *candidate)
 
 static bool usable(const struct rl_target *target, enum rl_operation operation)
 {
-	return !target->provider->off.n && target->provider->paths[operation].n;
+	return !target->provider->off.n && rl_provider_operation(target->provider, operation) != RL_OP_NONE;
 }
 
 /*

@@ -201,7 +201,7 @@ enum rl_err rl_catalog_fetch(struct rl_pool *pool, const struct rl_provider *pro
 	*fetch = (struct rl_catalog_call){.provider = provider, .done = done, .ctx = ctx};
 	rl_buf_init(&fetch->body, LIST_BYTES_MAX);
 	if (key && !rl_provider_header_is_set(provider, rl_field_name(RL_H_AUTHORIZATION)))
-		headers[n++] = (struct rl_header){RL_H_AUTHORIZATION, RL_STR("authorization"),
+		headers[n++] = (struct rl_header){provider->key_field, provider->key_header,
 						  rl_secret_reveal(key->authorization)};
 	for (size_t i = 0; i < provider->n_headers; i++)
 		headers[n++] = provider->headers[i];

@@ -151,7 +151,8 @@ static enum rl_err make_keys(struct rl_provider *p, struct rl_arena *arena)
 	for (size_t i = 0; i < s->n_keys; i++) {
 		if (!rl_secret_is_set(s->keys[i].value))
 			continue;
-		rl_str value = join3(arena, RL_STR("Bearer "), rl_secret_reveal(s->keys[i].value), RL_STR(""));
+		rl_str scheme = p->key_field == RL_H_AUTHORIZATION ? RL_STR("Bearer ") : RL_STR("");
+		rl_str value = join3(arena, scheme, rl_secret_reveal(s->keys[i].value), RL_STR(""));
 
 		if (!value.p)
 			return RL_ERR_NOMEM;
@@ -231,6 +232,7 @@ static enum rl_err connect_origin(struct rl_provider *p, const struct rl_provide
 
 	if (err)
 		return err;
+	p->base_path = url.path;
 	for (int op = 1; op < RL_OP_COUNT; op++) {
 		rl_str path = p->dialect->path((enum rl_operation)op);
 
@@ -270,6 +272,13 @@ enum rl_err rl_provider_init(struct rl_provider *provider, const struct rl_cfg_p
 		*why = "unknown dialect";
 		return RL_ERR_NOT_FOUND;
 	}
+	provider->key_header = provider->dialect->key_header;
+	if (provider->key_header.n) {
+		provider->key_field = rl_field_find(provider->key_header);
+	} else {
+		provider->key_field = RL_H_AUTHORIZATION;
+		provider->key_header = rl_field_name(RL_H_AUTHORIZATION);
+	}
 	provider->live = rl_live_provider(env->live, settings->name);
 	provider->live_any = rl_live_target(env->live, settings->name, RL_STR(""));
 	if (!provider->live || !provider->live_any)
@@ -290,6 +299,18 @@ enum rl_err rl_provider_init(struct rl_provider *provider, const struct rl_cfg_p
 	if (err)
 		rl_provider_fini(provider);
 	return err;
+}
+
+enum rl_operation rl_provider_operation(const struct rl_provider *provider, enum rl_operation wanted)
+{
+	if (provider->paths[wanted].n)
+		return wanted;
+	return wanted == RL_OP_RESPONSE && provider->paths[RL_OP_CHAT].n ? RL_OP_CHAT : RL_OP_NONE;
+}
+
+void rl_provider_facts(const struct rl_provider *provider, rl_str model, struct rl_facts *out)
+{
+	*out = (struct rl_facts){.provider = provider->name, .model = model};
 }
 
 void rl_provider_fini(struct rl_provider *provider)

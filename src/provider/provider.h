@@ -12,7 +12,7 @@
 #include "provider/live.h"
 
 struct rl_provider_key {
-	struct rl_secret authorization; /* the whole header value */
+	struct rl_secret authorization; /* the whole header value, of `key_header` */
 	uint32_t weight;
 	rl_str *models; /* restricted to these; none = all */
 	size_t n_models;
@@ -22,8 +22,11 @@ struct rl_provider {
 	rl_str name;
 	const struct rl_dialect *dialect;
 	const struct rl_cfg_provider *settings;
-	struct rl_origin *origin;     /* one reference; NULL when off */
-	rl_str paths[RL_OP_COUNT];    /* base path and operation path; empty: not offered */
+	struct rl_origin *origin;  /* one reference; NULL when off */
+	rl_str base_path;          /* of the address; empty: "/" alone */
+	rl_str paths[RL_OP_COUNT]; /* base path and operation path; empty: not offered */
+	enum rl_field key_field;   /* where its keys are shown: authorization, or as its dialect says */
+	rl_str key_header;
 	struct rl_provider_key *keys; /* none: calls go without credentials */
 	size_t n_keys;
 	struct rl_header *headers; /* sent with each call, after the credentials */
@@ -45,6 +48,14 @@ struct rl_provider_env {
 enum rl_err rl_provider_init(struct rl_provider *provider, const struct rl_cfg_provider *settings,
 			     const struct rl_provider_env *env, const char **why) RL_MUST_CHECK;
 void rl_provider_fini(struct rl_provider *provider); /* accepts NULL */
+
+/*
+ * What a request for this operation asks of the provider: the same; CHAT where a response is asked of one that has no
+ * such route; NONE: it has nothing of the kind.
+ */
+enum rl_operation rl_provider_operation(const struct rl_provider *provider, enum rl_operation wanted);
+/* What a writer of its dialect must know of it and of one of its models. */
+void rl_provider_facts(const struct rl_provider *provider, rl_str model, struct rl_facts *out);
 
 /* The configuration sets or removes this header of calls: whatever else would be sent under its name is not. */
 bool rl_provider_header_is_set(const struct rl_provider *provider, rl_str name);

@@ -329,6 +329,11 @@ static void encode_start(struct sim_request *rq, struct rl_buf *out)
 	bool usage = rq->b.usage == SIM_USAGE_ALWAYS || (rq->b.usage == SIM_USAGE_ASKED && rq->message.include_usage);
 
 	rl_encoder_init(&rq->encoder, rq->operation, usage);
+	if (rq->dialect->encoder_bytes &&
+	    !(rq->encoder.own = rl_arena_zalloc(&rq->x->arena, 1, rq->dialect->encoder_bytes))) {
+		out->failed = true;
+		return;
+	}
 	rq->encoding = true;
 	encode(rq,
 	       &(struct rl_event){.kind = RL_EVENT_START, .id = rq->id, .name = rq->message.model, .created = CREATED},

@@ -11,9 +11,15 @@
 
 #define UNITS_PER_TURN 512u /* events of one stream before others have their turn */
 #define RESET_DELAY_MS 20u  /* what was sent arrives before the reset does */
-#define STREAM_MEDIA_TYPE "text/event-stream; charset=utf-8"
 
 static void drive(struct sim_request *rq);
+
+static rl_str stream_type(const struct sim_request *rq)
+{
+	rl_str type = rq->dialect->stream_type;
+
+	return type.n ? type : RL_STR("text/event-stream; charset=utf-8");
+}
 
 /* ---- the end ---- */
 
@@ -38,6 +44,8 @@ void rl_sim_finish(struct sim_request *rq, enum sim_end end)
 		rq->entry.end = (uint8_t)end;
 		rl_sim_ledger_add(&rq->sim->ledger, &rq->entry, rq->ending_said && end == SIM_END_WHOLE);
 	}
+	if (rq->encoding && rq->dialect->encoder_fini && rq->encoder.own)
+		rq->dialect->encoder_fini(&rq->encoder);
 	if (rq->encoding)
 		rl_encoder_fini(&rq->encoder);
 	rl_buf_fini(&rq->out);
@@ -152,7 +160,7 @@ static rl_str render(struct sim_request *rq)
 	if (is_error(rq)) {
 		type = rl_sim_content_error(rq, body);
 	} else if (rq->entry.stream) {
-		type = RL_STR(STREAM_MEDIA_TYPE);
+		type = stream_type(rq);
 		render_stream(rq, body);
 	} else {
 		rl_sim_content_whole(rq, body);
@@ -540,8 +548,7 @@ static void start_answer(struct sim_request *rq)
 		start_whole(rq);
 		return;
 	}
-	rl_sim_wire_head(rq, rq->entry.status,
-			 rq->entry.stream ? RL_STR(STREAM_MEDIA_TYPE) : RL_STR("application/json"), -1);
+	rl_sim_wire_head(rq, rq->entry.status, rq->entry.stream ? stream_type(rq) : RL_STR("application/json"), -1);
 	rq->phase = SIM_THINKING;
 	if (breaks_at(rq, SIM_AT_AFTER_HEAD))
 		rq->break_due = true;

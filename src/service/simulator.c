@@ -21,22 +21,64 @@
 
 /* A dialect's routes join here. */
 static const struct sim_route {
-	rl_str path;
+	rl_str path; /* with a verb: what stands before the model's name */
 	enum rl_operation operation;
 	rl_str dialect;
+	rl_str verb; /* what stands behind it */
+	bool stream;
 } routes[] = {
-	{RL_STR_INIT("/v1/chat/completions"), RL_OP_CHAT, RL_STR_INIT("openai")},
-	{RL_STR_INIT("/v1/completions"), RL_OP_COMPLETION, RL_STR_INIT("openai")},
-	{RL_STR_INIT("/v1/embeddings"), RL_OP_EMBEDDING, RL_STR_INIT("openai")},
+	{RL_STR_INIT("/v1/chat/completions"), RL_OP_CHAT, RL_STR_INIT("openai"), {NULL, 0}, false},
+	{RL_STR_INIT("/v1/completions"), RL_OP_COMPLETION, RL_STR_INIT("openai"), {NULL, 0}, false},
+	{RL_STR_INIT("/v1/embeddings"), RL_OP_EMBEDDING, RL_STR_INIT("openai"), {NULL, 0}, false},
+	{RL_STR_INIT("/v1/responses"), RL_OP_CHAT, RL_STR_INIT("responses"), {NULL, 0}, false},
+	{RL_STR_INIT("/v1/responses/input_tokens"), RL_OP_COUNT_TOKENS, RL_STR_INIT("responses"), {NULL, 0}, false},
+	{RL_STR_INIT("/v1/messages"), RL_OP_CHAT, RL_STR_INIT("anthropic"), {NULL, 0}, false},
+	{RL_STR_INIT("/v1/messages/count_tokens"), RL_OP_COUNT_TOKENS, RL_STR_INIT("anthropic"), {NULL, 0}, false},
+	{RL_STR_INIT("/v1beta/models/"), RL_OP_CHAT, RL_STR_INIT("gemini"), RL_STR_INIT(":generateContent"), false},
+	{RL_STR_INIT("/v1beta/models/"), RL_OP_CHAT, RL_STR_INIT("gemini"), RL_STR_INIT(":streamGenerateContent"),
+	 true},
+	{RL_STR_INIT("/v1beta/models/"), RL_OP_COUNT_TOKENS, RL_STR_INIT("gemini"), RL_STR_INIT(":countTokens"), false},
+	{RL_STR_INIT("/v1beta/models/"), RL_OP_EMBEDDING, RL_STR_INIT("gemini"), RL_STR_INIT(":embedContent"), false},
+	{RL_STR_INIT("/v1beta/models/"), RL_OP_EMBEDDING, RL_STR_INIT("gemini"), RL_STR_INIT(":batchEmbedContents"),
+	 false},
+	{RL_STR_INIT("/api/chat"), RL_OP_CHAT, RL_STR_INIT("ollama"), {NULL, 0}, false},
+	{RL_STR_INIT("/api/embed"), RL_OP_EMBEDDING, RL_STR_INIT("ollama"), {NULL, 0}, false},
+	{RL_STR_INIT("/v2/chat"), RL_OP_CHAT, RL_STR_INIT("cohere"), {NULL, 0}, false},
+	{RL_STR_INIT("/v2/embed"), RL_OP_EMBEDDING, RL_STR_INIT("cohere"), {NULL, 0}, false},
+	{RL_STR_INIT("/model/"), RL_OP_CHAT, RL_STR_INIT("bedrock"), RL_STR_INIT("/converse"), false},
+	{RL_STR_INIT("/model/"), RL_OP_CHAT, RL_STR_INIT("bedrock"), RL_STR_INIT("/converse-stream"), true},
 };
 #define N_ROUTES (sizeof routes / sizeof routes[0])
+
+static bool path_is(const struct sim_route *route, rl_str path)
+{
+	rl_str verb = route->verb;
+
+	if (!verb.n)
+		return rl_str_eq(path, route->path);
+	return path.n > route->path.n + verb.n && rl_str_starts(path, route->path) &&
+	       memcmp(path.p + path.n - verb.n, verb.p, verb.n) == 0;
+}
 
 static const struct sim_route *find_route(const struct rl_request_head *head)
 {
 	for (size_t i = 0; i < N_ROUTES; i++)
-		if (head->method == RL_METHOD_POST && rl_str_eq(head->path, routes[i].path))
+		if (head->method == RL_METHOD_POST && path_is(&routes[i], head->path) &&
+		    rl_dialect_find(routes[i].dialect))
 			return &routes[i];
 	return NULL;
+}
+
+/* What the path says of the request, which the body then does not. */
+static void take_path(struct sim_request *rq)
+{
+	const struct sim_route *route = find_route(&rq->x->head);
+	rl_str path = rq->x->head.path;
+
+	if (!route || !route->verb.n)
+		return;
+	rq->message.model = rl_str_sub(path, route->path.n, path.n - route->path.n - route->verb.n);
+	rq->message.stream = route->stream;
 }
 
 void rl_sim_reply(struct rl_exchange *x, uint16_t status, rl_str media_type, rl_str body)
@@ -151,6 +193,7 @@ static void answer(struct sim_request *rq)
 		refuse(rq, &fault);
 		return;
 	}
+	take_path(rq);
 	rq->entry.stream = rq->message.stream && rq->operation != RL_OP_EMBEDDING;
 	keep(rq->entry.model, sizeof rq->entry.model, rq->message.model);
 	if (rq->scenario->strict_models && !rl_str_eq(rq->message.model, RL_STR("echo")) &&

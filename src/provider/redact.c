@@ -4,7 +4,7 @@
  * it to our clients and logs (FAULTS 92). Whatever a provider says of a failure
  * goes through here before anybody else reads it.
  */
-#include "pipeline/request.h"
+#include "provider/redact.h"
 
 #define KEY_BYTES_MIN 8u /* a shorter one could be any word */
 
