@@ -166,9 +166,88 @@ static const char *utf8_run(struct scan *s, const char *p)
 	}
 }
 
+#define WIDE 64       /* bytes that short_escapes() looks at together */
+#define WIDE_PAUSE 32 /* see escapes() */
+
+#ifdef __SSE2__
+/* Bit i: byte i of 64. Kinds of bytes in strings, as far as short_escapes() must tell them apart. */
+struct kinds {
+	uint64_t slash;
+	uint64_t common; /* what mostly stands behind a backslash: n, t, quote */
+	uint64_t stop;   /* quote, control, non-ASCII */
+};
+
+static inline struct kinds kinds_of(const char *p)
+{
+	const __m128i quote = _mm_set1_epi8('"'), slash = _mm_set1_epi8('\\'), space = _mm_set1_epi8(0x20),
+		      n = _mm_set1_epi8('n'), t = _mm_set1_epi8('t');
+	struct kinds k = {0, 0, 0};
+
+#pragma GCC unroll 4
+	for (unsigned at = 0; at < WIDE; at += 16) {
+		__m128i v = _mm_loadu_si128((const __m128i *)(const void *)(p + at));
+		__m128i quotes = _mm_cmpeq_epi8(v, quote);
+		__m128i common = _mm_or_si128(quotes, _mm_or_si128(_mm_cmpeq_epi8(v, n), _mm_cmpeq_epi8(v, t)));
+
+		k.slash |= (uint64_t)(unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v, slash)) << at;
+		k.common |= (uint64_t)(unsigned)_mm_movemask_epi8(common) << at;
+		k.stop |= (uint64_t)(unsigned)_mm_movemask_epi8(_mm_or_si128(quotes, _mm_cmplt_epi8(v, space))) << at;
+	}
+	return k;
+}
+
+/*
+ * Past plain bytes and the common escapes, without a branch for each: where they stand in a text can't be guessed, and
+ * each wrong guess costs as much as 64 bytes do here. Stops at any other byte, at the backslash of any other escape, or
+ * near the end of the text. The first backslash of several in a row has one behind it, which is not common: it stops
+ * there, so each one before it begins an escape.
+ */
+static inline const char *short_escapes(const char *p, const char *end)
+{
+	while (end - p >= WIDE) {
+		struct kinds k = kinds_of(p);
+		uint64_t escaped = k.slash << 1;
+		uint64_t stop = (k.stop & ~escaped) | (escaped & ~k.common) >> 1;
+
+		if (stop)
+			return p + __builtin_ctzll(stop);
+		p += WIDE - (k.slash >> 63); /* an escape is not cut in two */
+	}
+	return p;
+}
+#else
+static inline const char *short_escapes(const char *p, const char *end)
+{
+	(void)end;
+	return p;
+}
+#endif
+
+/*
+ * p at a backslash; over its escape and, if that was a short one, over plain bytes and common escapes behind it. *pause:
+ * so many more are taken one by one, since the last wide step did not get far.
+ */
+static inline const char *escapes(struct scan *s, const char *p, unsigned *pause)
+{
+	const char *behind = escape(s, p);
+
+	if (UNLIKELY(!behind) || behind - p != 2)
+		return behind;
+	if (*pause) {
+		--*pause;
+		return behind;
+	}
+	p = short_escapes(behind, s->end);
+	if (p - behind < WIDE)
+		*pause = WIDE_PAUSE;
+	return p;
+}
+
 /* p at a byte of a string that is not plain; returns behind the closing quote. */
 static __attribute__((noinline)) const char *odd_string(struct scan *s, const char *p)
 {
+	unsigned pause = 0;
+
 	s->odd_string = true;
 	for (;;) {
 		if (UNLIKELY(p == s->end))
@@ -176,7 +255,7 @@ static __attribute__((noinline)) const char *odd_string(struct scan *s, const ch
 		if (*p == '"')
 			return p + 1;
 		if (*p == '\\')
-			p = escape(s, p);
+			p = escapes(s, p, &pause);
 		else if ((signed char)*p < 0)
 			p = utf8_run(s, p);
 		else

@@ -407,6 +407,10 @@ static void test_long_strings(void **state)
 		{T("\xff"), 0},
 		{T("\\\\\\q"), 2},
 		{T("\\u12g4"), 0},
+		{T("\\n\\t\\\"\\n\\t\\\"n\\nt\\t"), SIZE_MAX},
+		{T("\\n\\t\\\"n\\qt"), 7},
+		{T("\\n\\n\x1f"), 4},
+		{T("\\n\\t\\\n"), 4},
 	};
 	struct rl_json_error error;
 	char text[400];
