@@ -10,7 +10,8 @@
  *
  * A stream lives until nghttp2 has closed it and its exchange, if any, has been ended by the owner. Of a request's body
  * no more waits here than the stream's window (64 KiB), which the owner's progress moves; the connection's window is
- * given back at once, so that one stream cannot hold up the others.
+ * given back at once, so that one stream cannot hold up the others. A window that keeps its owner waiting, which is one
+ * that is too small for the way to the client, is doubled each time that it has been filled, within bounds.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -20,6 +21,8 @@
 #include "http/server_priv.h"
 
 #define WINDOW_BYTES 65535                /* of a stream: the protocol's own initial value */
+#define WINDOW_MAX_BYTES (512 * 1024)     /* what it may grow to: 10 MB/s over 50 ms, and one piece of an upload */
+#define WIDER_MAX_BYTES (1 << 20)         /* by how much all streams of a connection may grow */
 #define CONNECTION_WINDOW_BYTES (1 << 20) /* all streams together, on their way */
 #define OUT_MARK_BYTES 65536u             /* no more frames are made while so much waits for the socket */
 #define OUT_MAX_BYTES (64u << 20)         /* queued by an owner that does not heed rl_exchange_full */
@@ -38,6 +41,9 @@ struct rl_h2_stream {
 	struct rl_buf out; /* of the answer, from out_at on */
 	size_t out_at;
 	uint64_t read_until_ms, write_until_ms; /* for the body's next bytes; for the client to take some */
+	int32_t window;                         /* that the client has for the body */
+	size_t taken;                           /* by the owner, since the window was looked at last */
+	bool starved;                           /* meanwhile the owner had nothing to take */
 	int32_t id;
 	uint32_t error; /* with which it closed */
 	bool ready;     /* on the list */
@@ -59,6 +65,7 @@ struct rl_h2 {
 	uint64_t idle_until_ms;   /* without a stream */
 	uint64_t block_until_ms;  /* for the rest of a head */
 	uint64_t notice_until_ms; /* for the answer to the PING behind the first GOAWAY */
+	int32_t wider;            /* how much all windows have grown */
 	int32_t last_id;          /* the last stream that was begun */
 	enum rl_err reason;       /* why we gave the connection up */
 	bool inside;              /* nghttp2 is running */
@@ -131,7 +138,8 @@ static struct rl_h2_stream *stream_new(struct rl_conn *conn, int32_t id)
 	s->conn = conn;
 	s->id = id;
 	s->read_until_ms = s->write_until_ms = RL_NEVER;
-	rl_buf_init(&s->in, 2 * WINDOW_BYTES);
+	s->window = WINDOW_BYTES;
+	rl_buf_init(&s->in, 2 * WINDOW_MAX_BYTES);
 	rl_buf_init(&s->out, OUT_MAX_BYTES);
 	s->next = h2->streams;
 	if (s->next)
@@ -152,6 +160,8 @@ static void stream_free(struct rl_h2_stream *s)
 		h2->streams = s->next;
 	if (s->next)
 		s->next->prev = s->prev;
+	h2->wider -= s->window - WINDOW_BYTES;
+	assert(h2->wider >= 0);
 	rl_buf_fini(&s->in);
 	rl_buf_fini(&s->out);
 	free(s);
@@ -630,6 +640,40 @@ static void progress(struct rl_h2_stream *s, size_t n)
 	rl_conn_wait_at(s->conn, s->read_until_ms);
 }
 
+/* Twice the window, as far as the bounds allow. */
+static void widen(struct rl_h2_stream *s)
+{
+	struct rl_h2 *h2 = s->conn->h2;
+	int32_t more = s->window, left = WINDOW_MAX_BYTES - s->window;
+
+	if (left > WIDER_MAX_BYTES - h2->wider)
+		left = WIDER_MAX_BYTES - h2->wider;
+	if (more > left)
+		more = left;
+	if (more <= 0 || nghttp2_session_set_local_window_size(h2->session, NGHTTP2_FLAG_NONE, s->id, s->window + more))
+		return;
+	s->window += more;
+	h2->wider += more;
+	assert(s->window <= WINDOW_MAX_BYTES && h2->wider <= WIDER_MAX_BYTES);
+}
+
+/*
+ * The owner has taken `n` bytes. If it had to wait while a whole window came, more should have been on its way; if there
+ * was always something to take, the owner is what is slow, and would only let more of it lie here.
+ */
+static void give_credit(struct rl_h2_stream *s, size_t n)
+{
+	(void)nghttp2_session_consume_stream(s->conn->h2->session, s->id, n);
+	s->starved |= s->x && !s->x->paused;
+	s->taken += n;
+	if (s->taken < (size_t)s->window)
+		return;
+	if (s->starved && !s->in_end)
+		widen(s);
+	s->taken = 0;
+	s->starved = false;
+}
+
 static void deliver(struct rl_h2_stream *s)
 {
 	struct rl_xchg *x = s->x;
@@ -638,13 +682,13 @@ static void deliver(struct rl_h2_stream *s)
 	if (s->in.n && !x->paused) {
 		struct rl_buf piece = s->in; /* the owner may end the exchange while it reads */
 
-		rl_buf_init(&s->in, 2 * WINDOW_BYTES);
+		rl_buf_init(&s->in, 2 * WINDOW_MAX_BYTES);
 		progress(s, piece.n);
 		x->continue_due = false;
 		x->pub.bytes_in += piece.n;
 		ops->on_body(&x->pub, rl_buf_str(&piece));
 		if (!s->closed)
-			(void)nghttp2_session_consume_stream(s->conn->h2->session, s->id, piece.n);
+			give_credit(s, piece.n);
 		rl_buf_fini(&piece);
 	}
 	if (alive(s) && s->in_end && !s->in.n && !x->paused && !x->body_done) {
@@ -969,6 +1013,8 @@ static void h2_write_raw(struct rl_xchg *x, rl_str bytes)
 static void h2_resume(struct rl_xchg *x)
 {
 	struct rl_h2_stream *s = x->stream;
+
+	s->starved |= !s->in.n;
 
 	if (!s->in_end) {
 		s->read_until_ms = now_ms(x->conn) + x->conn->server->limits.body_idle_ms;

@@ -14,10 +14,11 @@
 
 #include "base/clock.h"
 
-#define WAIT_MS 50u        /* between looks at the budget of all bodies */
-#define WAITS_MAX 100u     /* 5 s, then 503 */
-#define BODY_SLACK 64u     /* arena rounding */
-#define SMALL_BYTES 65536u /* an eighth of the budget is kept for bodies up to this */
+#define SLICE_BYTES (1u << 20) /* unpacked in one go, 2 ms or so */
+#define WAIT_MS 50u            /* between looks at the budget of all bodies */
+#define WAITS_MAX 100u         /* 5 s, then 503 */
+#define BODY_SLACK 64u         /* arena rounding */
+#define SMALL_BYTES 65536u     /* an eighth of the budget is kept for bodies up to this */
 
 static uint64_t budget(const struct rl_request *rq)
 {
@@ -197,19 +198,32 @@ static enum rl_move bad_coding(struct rl_request *rq, const char *what)
 			       "The request body is not what its Content-Encoding says: %s.", what);
 }
 
+/* The next slice has a turn of its own. */
+static void rest(struct rl_request *rq)
+{
+	rl_exchange_pause(rq->x);
+	if (!rl_timer_running(&rq->timer))
+		rl_timer_start(rq->worker->loop, &rq->timer, 1);
+}
+
 /*
  * What the decoder makes of the bytes it has. When the budget is used up the rest of them waits in it, so that a few
- * compressed bytes hold no more memory than others do.
+ * compressed bytes hold no more memory than others do; and so it does after SLICE_BYTES, since one read may unpack to
+ * 200 times its size, for which nobody else of this worker should wait.
  */
 static enum rl_move decode(struct rl_request *rq)
 {
 	enum rl_move move = RL_MOVE_WAIT;
+	size_t made = 0;
 	rl_str out;
 
 	while (move == RL_MOVE_WAIT && !rl_timer_running(&rq->timer)) {
 		switch (rl_inflate_next(rq->inflate, &out)) {
 		case RL_OK:
+			made += out.n;
 			move = take_unknown(rq, out);
+			if (move == RL_MOVE_WAIT && made >= SLICE_BYTES)
+				rest(rq);
 			break;
 		case RL_ERR_AGAIN:
 			return RL_MOVE_WAIT;

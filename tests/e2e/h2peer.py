@@ -177,9 +177,10 @@ class Connection:
 
 
 class Server:
-    """tls: an ssl.SSLContext, which has to offer h2 (alpn). settings: of the first SETTINGS frame, by name."""
+    """tls: an ssl.SSLContext, which has to offer h2 (alpn). settings: of the first SETTINGS frame, by name. path: of a
+    Unix socket to listen on."""
 
-    def __init__(self, play, tls=None, settings=None, takes_bodies=True, on_connection=None):
+    def __init__(self, play, tls=None, settings=None, takes_bodies=True, on_connection=None, path=None):
         codes = h2.settings.SettingCodes
         self.play, self.tls, self.takes_bodies = play, tls, takes_bodies
         self.settings = {codes.MAX_CONCURRENT_STREAMS: 100, codes.MAX_HEADER_LIST_SIZE: 65536,
@@ -187,12 +188,16 @@ class Server:
         self.on_connection = on_connection  # (connection): instead of HTTP/2, unless it returns True
         self.on_request = None  # (stream): as soon as the head is there
         self.connections, self.errors = [], []
-        self.listener = socket.create_server(('127.0.0.1', 0), backlog=512)
-        self.port = self.listener.getsockname()[1]
+        self.path = path
+        self.listener = (socket.create_server(path, family=socket.AF_UNIX, backlog=512) if path
+                         else socket.create_server(('127.0.0.1', 0), backlog=512))
+        self.host, self.port = ('127.0.0.1', self.listener.getsockname()[1]) if not path else (path, 0)
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property
     def base_url(self):
+        if self.path:
+            return f'unix:{self.path}:/v1'
         return f'{"https" if self.tls else "http"}://{"localhost" if self.tls else "127.0.0.1"}:{self.port}/v1'
 
     @property
@@ -213,7 +218,8 @@ class Server:
                 sock, _ = self.listener.accept()
             except OSError:
                 return
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if not self.path:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection = Connection(self, sock, len(self.connections))
             self.connections.append(connection)
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()

@@ -11,6 +11,7 @@ import h2peer
 import harness
 from harness import sse_events
 from kit import config, faults, good, target
+from test_proxy import NAME, behind, opening, via
 
 PATH = '/v1/chat/completions'
 STREAM = {'model': 'assistant', 'stream': True, 'messages': []}
@@ -562,3 +563,70 @@ def test_a_silent_connection_gets_no_more_calls(gateway, peer):
     assert relais.chat().status == 504
     assert relais.chat().status == 200
     harness.eventually(provider.connections[0].ended.is_set, what='the silent connection ending')
+
+
+# --- other ways there -----------------------------------------------------------------------------------------------
+
+@pytest.fixture(params=['proxy', 'proxy, tls', 'unix'])
+def way(request, provider, peer, certificates, tmp_path):
+    """way(play) -> (the provider, what is configured of it, the proxy if there is one)."""
+    def make(play):
+        if request.param == 'unix':
+            a = peer(play, path=str(tmp_path / 'model.sock'))
+            return a, http2([a]), None
+        tls = None
+        if 'tls' in request.param:
+            tls = certificates.server_context(name='behind', names=(NAME,))
+            tls.set_alpn_protocols(['h2', 'http/1.1'])
+        a = peer(play, tls=tls)
+        proxy = provider(opening(a))
+        return a, http2([behind('https' if tls else 'http')], proxy=via(proxy), ca_file=certificates.ca), proxy
+    return make
+
+
+def test_calls_share_a_connection_however_it_was_reached(gateway, way):
+    gate = threading.Event()
+
+    def play(stream):
+        gate.wait(harness.WAIT_S)
+        h2peer.good('hello')(stream)
+    a, settings, proxy = way(play)
+    relais = gateway(settings | {'server': {'workers': 1}})
+
+    def ask(i):
+        if i == 12:
+            harness.eventually(lambda: len(a.streams) == 12, what='all requests at the provider')
+            gate.set()
+        return relais.chat(stream=i % 2 == 0).stream_text() if i % 2 == 0 else relais.chat().status
+    assert together(13, ask) == ['hello', 200] * 6 + ['hello']
+    assert relais.chat('y' * 300_000).status == 200
+    assert len(a.connections) == 1 and listed(relais) == (1, 1)
+    headers = a.streams[0].headers
+    if proxy:
+        assert [r.line for r in proxy.requests] == [f'CONNECT {NAME}:8000 HTTP/1.1']
+        assert headers[':authority'] == f'{NAME}:8000' and 'proxy-authorization' not in headers
+    else:
+        assert (headers[':authority'], headers[':scheme']) == ('localhost', 'http')
+
+
+def test_goaway_is_not_noticed_however_it_was_reached(gateway, way):
+    """The streams above the last one go to a new connection, by the same way."""
+    said = threading.Event()
+
+    def play(stream):
+        if stream.connection.number == 0:
+            if stream.id == 11:
+                stream.connection.goaway(5)
+                said.set()
+            if stream.id > 5:
+                return
+            said.wait(harness.WAIT_S)
+        h2peer.good(f'{stream.connection.number}')(stream)
+    a, settings, proxy = way(play)
+    relais = gateway(settings | {'server': {'workers': 1}})
+    replies = together(6, lambda i: relais.chat())
+    said_by = sorted(r.json()['choices'][0]['message']['content'] for r in replies)
+    assert said_by == ['0'] * 3 + ['1'] * 3
+    assert all(r['n_attempts'] == 1 for r in relais.access_log(6))
+    assert len(a.connections) == 2 and (not proxy or len(proxy.requests) == 2)
+    harness.eventually(a.connections[0].ended.is_set, what='the old connection ending')

@@ -4,6 +4,7 @@ Sizes are what an attacker sends; memory is what the gateway keeps of it."""
 import gzip
 import json
 import random
+import signal
 import socket
 import threading
 import time
@@ -11,9 +12,9 @@ import zlib
 
 import pytest
 
-from harness import SLOW, WAIT_S, chunked, eventually, read_socket
+from harness import SLOW, WAIT_S, chat_answer, chunked, eventually, http_answer, read_socket
 from hostile import GOOD, Siege, answer_status, post, raw
-from kit import MEMORY
+from kit import MEMORY, config, serving
 from test_json_bodies import Echo
 
 MIB = 1 << 20
@@ -321,3 +322,29 @@ def test_many_at_once_are_all_served():
             thread.join(30 * SLOW)
         assert found == [200] * 24, found
         siege.expect_logged = 24
+
+
+def test_nobody_waits_for_the_unpacking_of_another_body(gateway, provider):
+    """9 MiB from one read are unpacked in slices: a request that came after it overtakes it."""
+    def play(connection, request):
+        connection.send(http_answer(chat_answer()))
+        return False  # each call has a connection of its own, and their order is that of the calls
+    a = provider(serving(play))
+    relais = gateway(config([a], server={'workers': 1, 'max_body': '16MiB'}))
+    chance = random.Random(7)
+    messages = [{'role': 'user', 'content': f'{chance.getrandbits(8):x}' + 'x' * 990} for _ in range(9000)]
+    body = json.dumps({'model': 'assistant', 'messages': messages}).encode()
+    packed = gzipped(body)
+    assert len(packed) < 64000 and len(body) > 9_000_000 and len(body) / len(packed) < 190
+    with relais.client() as first, relais.client() as second:
+        for _ in range(3):
+            assert first.get('/health').status == second.get('/health').status == 200
+            relais.signal(signal.SIGSTOP)  # it finds both at once, in this order
+            try:
+                first.send('POST', '/v1/chat/completions', packed, [('Content-Type', 'application/json'), ('Content-Encoding', 'gzip')])
+                second.send('POST', '/v1/chat/completions', {'model': 'assistant', 'messages': []})
+            finally:
+                relais.signal(signal.SIGCONT)
+            assert second.read_reply().status == 200 and first.read_reply().status == 200
+            sizes = [len(c.requests[0].body) for c in a.connections[-2:]]
+            assert sizes[0] < sizes[1]

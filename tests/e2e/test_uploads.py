@@ -3,13 +3,16 @@
 twice. FAULTS 43, multipart."""
 import hashlib
 import os
+import socket
 import threading
+import time
 
+import h2.events
 import pytest
 
 import h2peer
 from h2kit import H2Client
-from harness import SLOW, Client, chunked, eventually, free_port, http_answer, raw
+from harness import SLOW, WAIT_S, Client, chunked, eventually, free_port, http_answer, raw
 from kit import MEMORY, config, header, latest, serving
 
 TYPE = [('Content-Type', 'multipart/form-data; boundary=XyZ')]
@@ -419,3 +422,111 @@ def test_raw_garbage(gateway, provider):
     received = raw(*relais.data, head.encode() + b'--XyZ\r\nContent-Disposition: form-data; name="model"\r\n\r\nassis', shut=True)
     assert received.closed
     assert relais.access_log(1)[0]['outcome'] == 'left'
+
+
+# --- the way from a client of HTTP/2 ---------------------------------------------------------------------------------
+
+class Counting(H2Client):
+    """Knows how much credit the server has given to each stream at most."""
+
+    def __init__(self, *args, **options):
+        self.given, self.used, self.most = {}, {}, {}
+        super().__init__(*args, **options)
+
+    def note(self, event):
+        if isinstance(event, h2.events.WindowUpdated) and event.stream_id:
+            number = event.stream_id
+            self.given[number] = self.given.get(number, 65535) + event.delta
+            self.most[number] = max(self.most.get(number, 0), self.given[number] - self.used.get(number, 0))
+        super().note(event)
+
+    def some(self, stream, data):
+        """Sends as much of `data` as there is credit for; what is left."""
+        room = min(self.h2.local_flow_control_window(stream.id), len(data))
+        for at in range(0, room, 16384):
+            piece = data[at:min(at + 16384, room)]
+            self.h2.send_data(stream.id, piece)
+            self.used[stream.id] = self.used.get(stream.id, 0) + len(piece)
+        self.flush()
+        return data[room:]
+
+    def all_of(self, wanted):
+        """Sends to several streams in turn: {stream: data}."""
+        end = time.monotonic() + self.within_s
+        while wanted:
+            wanted = {s: rest for s, data in wanted.items() if (rest := self.some(s, data))}
+            if wanted and all(self.h2.local_flow_control_window(s.id) == 0 for s in wanted):
+                self.pump(end)
+
+
+def upload(client, body):
+    return client.open('POST', PATH, [*((n.lower(), v) for n, v in TYPE), ('content-length', str(len(body)))], end=False)
+
+
+def test_the_window_of_an_upload_grows(gateway, provider):
+    """A client that is far away would wait for credit most of its time: what a provider takes at once gets more."""
+    a = provider(serving(lambda connection, request: connection.send(ANSWER)))
+    relais = gateway(config([a]))
+    body = form(MODEL, file_part(noise(6_000_000)))
+    with Counting(relais.data) as client:
+        stream = upload(client, body)
+        client.all_of({stream: body})
+        client.h2.end_stream(stream.id)
+        client.flush()
+        assert client.finish(stream).status == 200
+        assert 256 * 1024 <= client.most[stream.id] <= 512 * 1024
+    assert latest(a).body == renamed(body)
+
+
+def test_the_windows_of_a_connection_are_bounded(gateway, provider):
+    """All of them together grow by a MiB, and those that come after one has ended have its share."""
+    gate = threading.Event()
+
+    def play(connection, request):
+        gate.wait(WAIT_S)  # all are open until all is sent
+        connection.send(ANSWER)
+    relais = gateway(config([provider(serving(play))]))
+    body = form(MODEL, file_part(noise(1_500_000)))
+    with Counting(relais.data) as client:
+        for _ in range(2):
+            streams = [upload(client, body) for _ in range(8)]
+            client.all_of({s: body for s in streams})
+            most = [client.most[s.id] for s in streams]
+            assert max(most) > 100_000 and max(most) <= 512 * 1024
+            assert sum(most) <= 8 * 65535 + (1 << 20)
+            for stream in streams:
+                client.h2.end_stream(stream.id)
+            client.flush()
+            gate.set()
+            assert [s.status for s in client.finish(*streams)] == [200] * 8
+            gate.clear()
+
+
+def test_a_stalled_upload_keeps_little(gateway, provider):
+    """Nothing is gained by credit for what only waits here."""
+    go = threading.Event()
+
+    def script(connection):
+        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+        go.wait(WAIT_S)
+        connection.read_request()
+        connection.send(ANSWER)
+    relais = gateway(config([provider(script)]))
+    before = relais.memory_kib()
+    body = form(MODEL, file_part(noise(40_000_000)))
+    with Counting(relais.data) as client:
+        stream = upload(client, body)
+        rest, quiet = body, 0
+        while rest and quiet < 3:
+            left = client.some(stream, rest)
+            quiet = 0 if len(left) < len(rest) else quiet + 1
+            rest = left
+            try:
+                client.pump(time.monotonic() + 0.3)
+            except TimeoutError:
+                pass
+        assert rest, 'somebody has kept it all'
+        assert client.most.get(stream.id, 0) <= 512 * 1024
+        assert relais.memory_kib() - before < 8192 * MEMORY
+        client.reset(stream)
+    go.set()
