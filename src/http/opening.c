@@ -156,7 +156,8 @@ static void connect_to(struct rl_opening *opening)
 						   .host = origin->host,
 						   .alpn = run->upgrade ? RL_STR(RL_ALPN_HTTP_1) : RL_STR(""),
 						   .sessions = origin->tls_sessions,
-						   .tunnel = rl_secret_make(rl_buf_str(&origin->tunnel))};
+						   .tunnel = rl_secret_make(rl_buf_str(&origin->tunnel)),
+						   .speaks_first = origin->http2 && !origin->https && !run->upgrade};
 	enum rl_err err = rl_transport_connect(place->pool->loop, &target, on_event, conn, &conn->transport);
 
 	if (err != RL_OK) {

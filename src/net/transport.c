@@ -228,7 +228,7 @@ enum rl_err rl_transport_connect(struct rl_loop *loop, const struct rl_transport
 	if (target->tls)
 		err = rl_tls_attach_client(t, target);
 	if (!err && rl_secret_is_set(target->tunnel))
-		err = rl_tunnel_attach(t, target->tunnel);
+		err = rl_tunnel_attach(t, target);
 	if (!err)
 		err = rl_dial_start(t, target);
 	if (err) {

@@ -40,7 +40,8 @@ struct rl_transport_target {
 	rl_str alpn;                      /* offered in place of what `tls` offers; empty: that */
 	struct rl_tls_sessions *sessions; /* of this host with this `tls`; NULL: none are kept */
 	struct rl_secret
-		tunnel; /* where `addrs` are a proxy's: what to ask of it (net/tunnel.h); unset: they are not */
+		tunnel;    /* where `addrs` are a proxy's: what to ask of it (net/tunnel.h); unset: they are not */
+	bool speaks_first; /* who is behind that proxy may say something before he is spoken to */
 };
 
 /* Connects to the first address that answers, one after the other with a head start of 250 ms each (RFC 8305);

@@ -85,7 +85,7 @@ enum rl_err rl_dial_start(struct rl_transport *t, const struct rl_transport_targ
 void rl_dial_cancel(struct rl_dial *dial); /* accepts NULL */
 
 /* tunnel.c: puts the way through a proxy below the filter that is there. */
-enum rl_err rl_tunnel_attach(struct rl_transport *t, struct rl_secret request) RL_MUST_CHECK;
+enum rl_err rl_tunnel_attach(struct rl_transport *t, const struct rl_transport_target *target) RL_MUST_CHECK;
 
 /* tls.c: puts the TLS filter on a transport. */
 enum rl_err rl_tls_attach_client(struct rl_transport *t, const struct rl_transport_target *target) RL_MUST_CHECK;

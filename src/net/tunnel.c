@@ -5,9 +5,10 @@
  * hands the connection over to it as if it had just been made. What it has of the
  * connection's memory goes with that.
  *
- * Nothing but the head of the proxy's answer is read: whoever is behind it speaks
- * only when spoken to, so bytes that follow a "yes" are a fault. The caller's
- * time-out for connecting covers the tunnel, too.
+ * Nothing but the head of the proxy's answer is read. Whoever is behind it speaks
+ * only when spoken to, so bytes that follow a "yes" are a fault; but for HTTP/2
+ * without TLS, whose server may begin (RFC 9113 §3.4): there they are left to the
+ * filter beyond. The caller's time-out for connecting covers the tunnel, too.
  */
 #include <assert.h>
 #include <errno.h>
@@ -24,6 +25,7 @@
 struct rl_tunnel {
 	const struct rl_filter *beyond; /* what the tunnel carries: TLS, or nothing */
 	size_t request_n, sent, got;
+	bool speaks_first; /* who is behind it may */
 	char answer[ANSWER_BYTES_MAX];
 	char request[]; /* may hold the proxy's password */
 };
@@ -147,6 +149,14 @@ static enum rl_err send_request(struct rl_transport *t)
 	return RL_OK;
 }
 
+/* How many of the `n` bytes that come next are the answer's. */
+static size_t of_answer(const struct rl_tunnel *tunnel, size_t n)
+{
+	const char *end = memmem(tunnel->answer, tunnel->got + n, "\r\n\r\n", 4);
+
+	return end && tunnel->speaks_first ? (size_t)(end - tunnel->answer) + 4 - tunnel->got : n;
+}
+
 static enum rl_err read_answer(struct rl_transport *t, const char **why)
 {
 	struct rl_tunnel *tunnel = t->tunnel;
@@ -154,8 +164,10 @@ static enum rl_err read_answer(struct rl_transport *t, const char **why)
 
 	while (err == RL_ERR_AGAIN) {
 		assert(tunnel->got < ANSWER_BYTES_MAX);
-		ssize_t n = recv(t->fd, tunnel->answer + tunnel->got, ANSWER_BYTES_MAX - tunnel->got, 0);
+		ssize_t n = recv(t->fd, tunnel->answer + tunnel->got, ANSWER_BYTES_MAX - tunnel->got, MSG_PEEK);
 
+		if (n > 0)
+			n = recv(t->fd, tunnel->answer + tunnel->got, of_answer(tunnel, (size_t)n), 0);
 		if (n < 0)
 			return rl_err_from_errno(errno);
 		*why = "the proxy has closed before it answered";
@@ -230,9 +242,9 @@ static const struct rl_filter tunnel_filter = {
 	.fini = tunnel_fini,
 };
 
-enum rl_err rl_tunnel_attach(struct rl_transport *t, struct rl_secret request)
+enum rl_err rl_tunnel_attach(struct rl_transport *t, const struct rl_transport_target *target)
 {
-	rl_str text = rl_secret_reveal(request);
+	rl_str text = rl_secret_reveal(target->tunnel);
 	struct rl_tunnel *tunnel = calloc(1, sizeof *tunnel + text.n);
 
 	assert(!t->tunnel && text.n > 0);
@@ -240,6 +252,7 @@ enum rl_err rl_tunnel_attach(struct rl_transport *t, struct rl_secret request)
 		return RL_ERR_NOMEM;
 	memcpy(tunnel->request, text.p, text.n);
 	tunnel->request_n = text.n;
+	tunnel->speaks_first = target->speaks_first;
 	tunnel->beyond = t->filter;
 	t->tunnel = tunnel;
 	t->filter = &tunnel_filter;

@@ -2,6 +2,7 @@
 """HTTP/2 towards providers: calls share connections, each has its own end, and nobody waits for another (FAULTS 28)."""
 import gzip
 import json
+import socket
 import threading
 import time
 
@@ -11,7 +12,7 @@ import h2peer
 import harness
 from harness import sse_events
 from kit import config, faults, good, target
-from test_proxy import NAME, behind, opening, via
+from test_proxy import NAME, behind, opening, pump, via
 
 PATH = '/v1/chat/completions'
 STREAM = {'model': 'assistant', 'stream': True, 'messages': []}
@@ -609,6 +610,24 @@ def test_calls_share_a_connection_however_it_was_reached(gateway, way):
         assert (headers[':authority'], headers[':scheme']) == ('localhost', 'http')
 
 
+def test_a_provider_behind_a_proxy_may_speak_first(gateway, provider, peer):
+    """Its SETTINGS come together with the proxy's answer."""
+    a = peer(h2peer.good('hello'))
+
+    def script(connection):
+        if not connection.read_request():
+            return
+        with socket.create_connection((a.host, a.port), timeout=harness.WAIT_S) as beyond:
+            connection.send(b'HTTP/1.1 200 OK\r\n\r\n' + beyond.recv(65536))
+            back = threading.Thread(target=pump, args=(beyond, connection.sock), daemon=True)
+            back.start()
+            pump(connection.sock, beyond)
+            back.join(harness.WAIT_S)
+    relais = gateway(http2([behind()], proxy=via(provider(script))) | {'server': {'workers': 1}})
+    assert [relais.chat().status for _ in range(3)] == [200] * 3
+    assert len(a.connections) == 1
+
+
 def test_goaway_is_not_noticed_however_it_was_reached(gateway, way):
     """The streams above the last one go to a new connection, by the same way."""
     said = threading.Event()
@@ -625,6 +644,7 @@ def test_goaway_is_not_noticed_however_it_was_reached(gateway, way):
     a, settings, proxy = way(play)
     relais = gateway(settings | {'server': {'workers': 1}})
     replies = together(6, lambda i: relais.chat())
+    assert [r.status for r in replies] == [200] * 6, [(r.status, r.body) for r in replies if r.status != 200] + relais.access_log(6)
     said_by = sorted(r.json()['choices'][0]['message']['content'] for r in replies)
     assert said_by == ['0'] * 3 + ['1'] * 3
     assert all(r['n_attempts'] == 1 for r in relais.access_log(6))
