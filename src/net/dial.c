@@ -182,6 +182,17 @@ static void on_poll(void *owner, unsigned events)
 	go_on(dial, false);
 }
 
+/*
+ * EADDRNOTAVAIL of IPv4: all ports of ours towards this address are taken (ip(7)), a shortage of this machine's. In IPv6 it
+ * says as often that there is no address of that family here.
+ */
+static enum rl_err why_not(const struct rl_addr *addr, int errnum)
+{
+	if (errnum == EADDRNOTAVAIL && addr->sa.ss_family == AF_INET)
+		return RL_ERR_BUSY;
+	return errnum == EAGAIN ? RL_ERR_REFUSED : rl_err_from_errno(errnum); /* EAGAIN: unix(7), queue full */
+}
+
 static enum rl_err attempt_start(struct rl_dial *dial, unsigned i)
 {
 	struct attempt *attempt = &dial->attempts[i];
@@ -195,7 +206,7 @@ static enum rl_err attempt_start(struct rl_dial *dial, unsigned i)
 	if (addr->sa.ss_family != AF_UNIX)
 		(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 	if (connect(fd, (const struct sockaddr *)&addr->sa, addr->len) != 0 && errno != EINPROGRESS && errno != EINTR)
-		err = errno == EAGAIN ? RL_ERR_REFUSED : rl_err_from_errno(errno); /* EAGAIN: unix(7), queue full */
+		err = why_not(addr, errno);
 	else
 		err = rl_poll_new(dial->t->loop, fd, on_poll, attempt, &attempt->poll);
 	if (err) {

@@ -9,6 +9,8 @@
 #include "pipeline/tunnel.h"
 #include "pipeline/upload.h"
 
+#include <assert.h>
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "policy/health.h"
@@ -359,9 +361,20 @@ static bool all_refused(const struct rl_request *rq)
 	       all_are(rq, RL_FAULT_BAD_REQUEST, RL_FAULT_BAD_REQUEST);
 }
 
+/* No provider was reached, because something of ours was used up: places, ports, descriptors. That passes. */
+static bool is_shortage(const struct rl_request *rq)
+{
+	for (size_t i = 0; i < rq->n_attempts; i++)
+		if (rq->attempts[i].fault != RL_FAULT_OVERLOADED || rq->attempts[i].status)
+			return false;
+	return true;
+}
+
 /* Nobody answered: which status that makes, and a body that says who was asked and why each failed. */
 static enum rl_move give_up(struct rl_request *rq)
 {
+	assert(rq->n_attempts > 0);
+	const bool shortage = is_shortage(rq);
 	uint16_t status = 502;
 	enum rl_fault_class cls = rq->attempts[rq->n_attempts - 1].fault;
 	const char *code = "provider_error";
@@ -378,6 +391,10 @@ static enum rl_move give_up(struct rl_request *rq)
 		cls = endings[i].cls;
 		code = endings[i].code;
 		break;
+	}
+	if (shortage) {
+		status = 503;
+		code = "gateway_overloaded";
 	}
 	rl_buf_init(&tried, 900);
 	for (size_t i = 0; i < rq->n_attempts && tried.n < 600; i++) {
@@ -401,8 +418,8 @@ static enum rl_move give_up(struct rl_request *rq)
 
 	rl_buf_fini(&tried);
 	rq->outcome = RL_OUTCOME_FAILED;
-	rq->should_not_retry = rq->n_attempts > 1;
-	rq->fault.retry_after_s = status == 429 ? smallest_retry_after(rq) : -1;
+	rq->should_not_retry = rq->n_attempts > 1 && !shortage;
+	rq->fault.retry_after_s = status == 429 ? smallest_retry_after(rq) : shortage ? 1 : -1;
 	return move;
 }
 

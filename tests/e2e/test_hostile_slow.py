@@ -6,12 +6,14 @@ import random
 import resource
 import select
 import socket
+import subprocess
 import threading
 import time
 
 import pytest
 
 import harness
+import kit
 from harness import (SLOW, STREAM_HEAD, Client, chunked, eventually, reset, sse_events)
 from hostile import BODY, GOOD, Siege, answer_status, attacks, post, raw
 
@@ -192,6 +194,30 @@ def test_thundering_reconnect():
             for sock in socks:
                 reset(sock)
         siege.expect_logged = 1600
+
+
+@pytest.mark.skipif('san' in os.path.basename(harness.BUILD), reason='sanitizers must be loaded first')
+def test_no_port_is_left(gateway, provider, tmp_path):
+    """37: all local ports towards a provider are taken: 503 in the dialect, at once; idle connections still serve; then it is
+    over by itself."""
+    library, taken = str(tmp_path / 'fail_connect.so'), tmp_path / 'taken'
+    source = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'fail_connect.c')
+    subprocess.run(['cc', '-shared', '-fPIC', '-O1', '-o', library, source], check=True, timeout=60 * SLOW)
+    relais = gateway(kit.config([provider(kit.good())], server={'workers': 1}),
+                     env={'LD_PRELOAD': library, 'RELAIS_FAIL_CONNECT': str(taken)})
+    taken.touch()
+    for _ in range(3):
+        reply = relais.chat()
+        assert reply.status == 503 and reply.json()['error']['code'] == 'gateway_overloaded', reply.body
+        assert reply.header('retry-after') == '1'
+    taken.unlink()
+    assert relais.chat().status == 200
+    taken.touch()
+    assert relais.chat().status == 200  # over the connection that is there
+    taken.unlink()
+    records = relais.access_log(5)
+    assert [r['status'] for r in records] == [503, 503, 503, 200, 200]
+    assert records[0]['attempts'][0]['status'] is None
 
 
 def test_out_of_descriptors():
