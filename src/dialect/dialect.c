@@ -4,10 +4,12 @@
 
 #include <assert.h>
 
+extern const struct rl_dialect rl_dialect_anthropic;
 extern const struct rl_dialect rl_dialect_openai;
 
 const struct rl_dialect *const rl_dialects[] = {
 	&rl_dialect_openai,
+	&rl_dialect_anthropic,
 	NULL,
 };
 

@@ -122,7 +122,7 @@ static inline void rl_chat_request_init(struct rl_chat_request *request)
 struct rl_choice {
 	uint32_t index;
 	enum rl_finish finish;
-	rl_str finish_word;        /* the provider's own, when `finish` is OTHER */
+	rl_str finish_word;        /* the provider's own: when `finish` is OTHER, or says less than it */
 	rl_str stop_sequence;      /* the one that was met, where the provider says it; p == NULL: not said */
 	struct rl_message message; /* a completion's text is one TEXT part */
 	rl_str logprobs;           /* raw, or empty */

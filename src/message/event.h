@@ -67,7 +67,7 @@ struct rl_event {
 	int64_t created; /* START: Unix time, seconds; 0: not said */
 	enum rl_tool_kind tool_kind;
 	enum rl_finish finish;
-	rl_str finish_word;   /* FINISH: the provider's own word when `finish` is OTHER */
+	rl_str finish_word;   /* FINISH: as in struct rl_choice */
 	rl_str stop_sequence; /* FINISH: the one that was met; p == NULL: not said */
 	struct rl_usage usage;
 	rl_str usage_json;       /* USAGE: the provider's own object, raw, or empty */

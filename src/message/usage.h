@@ -19,4 +19,25 @@ struct rl_usage {
 	uint64_t reasoning_tokens;      /* part of completion_tokens */
 };
 
+/*
+ * A later report of the same answer. Counts only grow, and a report may leave out what an earlier one said (Anthropic's
+ * stream gives the prompt at its start and the rest at its end): of each half the larger one holds.
+ */
+static inline void rl_usage_take(struct rl_usage *total, const struct rl_usage *said)
+{
+	if (!said->known)
+		return;
+	total->known = true;
+	if (said->prompt_tokens >= total->prompt_tokens) {
+		total->prompt_tokens = said->prompt_tokens;
+		total->cached_tokens = said->cached_tokens;
+		total->cache_write_tokens = said->cache_write_tokens;
+		total->cache_write_1h_tokens = said->cache_write_1h_tokens;
+	}
+	if (said->completion_tokens >= total->completion_tokens) {
+		total->completion_tokens = said->completion_tokens;
+		total->reasoning_tokens = said->reasoning_tokens;
+	}
+}
+
 #endif
