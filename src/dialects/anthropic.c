@@ -537,6 +537,9 @@ static const struct rl_name_value headers[] = {
 	{{NULL, 0}, {NULL, 0}},
 };
 
+/* What a client says of the API's version goes with its words. */
+static const rl_str forwarded[] = {RL_STR_INIT("anthropic-version"), RL_STR_INIT("anthropic-beta"), {NULL, 0}};
+
 extern const struct rl_dialect rl_dialect_anthropic;
 
 const struct rl_dialect rl_dialect_anthropic = {
@@ -544,6 +547,8 @@ const struct rl_dialect rl_dialect_anthropic = {
 	.family = RL_STR_INIT(RL_ANTHROPIC_FAMILY),
 	.framing = RL_FRAMING_SSE,
 	.headers = headers,
+	.forwarded = forwarded,
+	.key_header = RL_STR_INIT("x-api-key"),
 	.path = path,
 	.read_envelope = read_envelope,
 	.edit_body = rl_border_edit_body,

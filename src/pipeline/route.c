@@ -18,6 +18,11 @@
 	{RL_STR_INIT(path), RL_STR_INIT(path), POST, RL_ROUTE_INFERENCE, RL_OP_##op, OPENAI, false, false, {NULL, 0}, false},
 #define INFERENCE_FORM(path, op) \
 	{RL_STR_INIT(path), RL_STR_INIT(path), POST, RL_ROUTE_INFERENCE, RL_OP_##op, OPENAI, false, true, {NULL, 0}, false},
+/* Of another dialect; `verb` stands behind the model's name, which its path then holds. */
+#define FOREIGN(path, op, dialect) \
+	{RL_STR_INIT(path), RL_STR_INIT(path), POST, RL_ROUTE_INFERENCE, RL_OP_##op, RL_STR_INIT(dialect), false, false, {NULL, 0}, false},
+#define VERB(path, verb, op, dialect, stream) \
+	{RL_STR_INIT(path "{model}" verb), RL_STR_INIT(path), POST, RL_ROUTE_INFERENCE, RL_OP_##op, RL_STR_INIT(dialect), false, false, RL_STR_INIT(verb), stream},
 /* `head` is what stands before the first id; the rest may be empty. */
 #define PASS(head, rest, methods) \
 	{RL_STR_INIT(head rest), RL_STR_INIT(head), methods, RL_ROUTE_PASS, RL_OP_PASS, OPENAI, false, false, {NULL, 0}, false},
@@ -31,6 +36,8 @@ const struct rl_route rl_routes[] = {
 	INFERENCE("/v1/completions", COMPLETION)
 	INFERENCE("/v1/embeddings", EMBEDDING)
 	INFERENCE("/v1/responses", RESPONSE)
+	FOREIGN("/v1/messages", CHAT, "anthropic")
+	FOREIGN("/v1/messages/count_tokens", COUNT_TOKENS, "anthropic")
 	INFERENCE("/v1/moderations", MODERATION)
 	INFERENCE("/v1/images/generations", IMAGE)
 	INFERENCE("/v1/audio/speech", SPEECH)

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every client's dialect to every provider's: text, streams, tools, errors, usage, and what is said of what is lost (SPEC P2-P7)."""
+import json
+import types
+
+import pytest
+
+import harness
+from kit import Dechunker
+from wording import CLIENTS, PROVIDERS, TOOL, ask, provider, same_json
+
+PAIRS = [(client, dialect) for client in CLIENTS for dialect in PROVIDERS]
+pairs = pytest.mark.parametrize('client,dialect', PAIRS, ids=[f'{c.name}-{d}' for c, d in PAIRS])
+
+
+def over(gateway, simulators, dialects):
+    """An alias over these simulated providers, in this order."""
+    return gateway({'providers': {f'p{i}': provider(s, d) for i, (s, d) in enumerate(zip(simulators, dialects))},
+                    'models': {'assistant': {'strategy': 'priority',
+                                             'targets': [{'provider': f'p{i}', 'model': 'm'} for i in range(len(dialects))]}}})
+
+
+@pairs
+def test_text(gateway, sim, client, dialect):
+    simulated = sim({'content': 'Grüße, "Welt"\n', 'prompt_tokens': 11})
+    relais = over(gateway, [simulated], [dialect])
+    reply = ask(relais, client)
+    assert reply.status == 200, reply
+    assert reply.header('content-type') == 'application/json'
+    said = client.read(reply)
+    assert (said['text'], said['finish'], said['calls']) == ('Grüße, "Welt"\n', 'stop', [])
+    assert said['usage'][0] == 11 and said['usage'][1] > 0, said
+    assert relais.access_log(1)[0]['tokens']['prompt'] == 11
+
+
+@pairs
+def test_stream(gateway, sim, client, dialect):
+    simulated = sim({'content': 'Grüße, "Welt" und alle anderen\n', 'prompt_tokens': 11, 'usage': 'always'})
+    relais = over(gateway, [simulated], [dialect])
+    whole, streamed = ask(relais, client), ask(relais, client, stream=True)
+    assert streamed.status == 200 and streamed.header('content-type').startswith('text/event-stream'), streamed
+    said = client.read_stream(streamed)
+    assert not said['error'], said
+    assert said == client.read(whole)
+
+
+@pairs
+@pytest.mark.parametrize('stream', [False, True], ids=['whole', 'stream'])
+def test_tool_call(gateway, sim, client, dialect, stream):
+    simulated = sim({'tool_call': '*', 'tool_arguments': '{"city":"Zürich"}'})
+    relais = over(gateway, [simulated], [dialect])
+    reply = ask(relais, client, stream=stream, tools=True)
+    assert reply.status == 200, reply
+    said = client.read_stream(reply) if stream else client.read(reply)
+    assert [name for name, _ in said['calls']] == [TOOL], said
+    assert same_json(said['calls'][0][1], '{"city":"Zürich"}')
+    assert (said['finish'], said['text']) == ('tool_calls', '')
+
+
+@pairs
+def test_cut_short(gateway, sim, client, dialect):
+    """What stops at the limit says so, in either form."""
+    relais = over(gateway, [sim({'finish_reason': 'length'})], [dialect])
+    assert client.read(ask(relais, client))['finish'] == 'length'
+    assert client.read_stream(ask(relais, client, stream=True))['finish'] == 'length'
+
+
+@pairs
+@pytest.mark.parametrize('status,expected', [(400, 400), (429, 429), (500, 502)])
+def test_error(gateway, sim, client, dialect, status, expected):
+    """A provider's error comes in the client's shape."""
+    relais = over(gateway, [sim({'status': status, 'error_message': 'told to fail'})], [dialect])
+    reply = ask(relais, client)
+    assert reply.status == expected, reply
+    assert 'told to fail' in client.error(reply)
+    assert reply.header('content-type') == 'application/json'
+
+
+@pairs
+def test_error_event(gateway, sim, client, dialect):
+    """A stream that breaks after its first words ends with an error event, and without a terminator."""
+    simulated = sim({'content': 'one two three four five six', 'fault': 'error_event:3'})
+    relais = over(gateway, [simulated], [dialect])
+    with pytest.raises(harness.HttpError) as broken:
+        ask(relais, client, stream=True)
+    body = Dechunker().push(broken.value.raw.partition(b'\r\n\r\n')[2])
+    said = client.read_stream(types.SimpleNamespace(body=body))
+    assert said['error'] and said['text'] == 'one two three', body
+    assert relais.access_log(1)[0]['outcome'] == 'cut'
+
+
+@pairs
+def test_failover(gateway, sim, client, dialect):
+    """Any dialect may stand in for any other: the second target is of another one than the first."""
+    for other in PROVIDERS:
+        relais = over(gateway, [sim({'status': 503}), sim({'content': 'saved'})], [dialect, other])
+        for stream in (False, True):
+            reply = ask(relais, client, stream=stream)
+            said = client.read_stream(reply) if stream else client.read(reply)
+            assert said['text'] == 'saved' and reply.header('x-relais-provider') == 'p1', (other, reply)
+
+
+def test_dropped_and_strict(gateway, sim):
+    """What the target lacks is named, and refused to those who say so."""
+    relais = over(gateway, [sim()], ['anthropic'])
+    body = {'model': 'assistant', 'messages': [{'role': 'user', 'content': 'hi', 'name': 'bob'}], 'logit_bias': {'50256': -100}}
+    reply = relais.post('/v1/chat/completions', body)
+    assert reply.status == 200, reply
+    assert set(reply.header('x-relais-dropped').split(', ')) == {'logit_bias', 'messages[0].name'}
+    refused = relais.post('/v1/chat/completions', body, [('x-relais-strict', 'true')])
+    assert refused.status == 400 and refused.json()['error']['code'] == 'unsupported_by_target', refused
+    assert not relais.post('/v1/chat/completions', {**body, 'messages': [{'role': 'user', 'content': 'hi'}]},
+                           [('x-relais-strict', 'true')]).status == 200
+    del body['logit_bias'], body['messages'][0]['name']
+    assert relais.post('/v1/chat/completions', body, [('x-relais-strict', 'true')]).status == 200
+
+
+def test_refused_target_is_passed_over(gateway, sim):
+    """A target that cannot say it at all is not asked; the next one that can is."""
+    unable, able = sim(), sim({'content': 'two of them'})
+    relais = over(gateway, [unable, able], ['anthropic', 'openai'])
+    body = {'model': 'assistant', 'n': 2, 'messages': [{'role': 'user', 'content': 'hi'}]}
+    reply = relais.post('/v1/chat/completions', body)
+    assert reply.status == 200 and len(reply.json()['choices']) == 2, reply
+    assert [a['fault'] for a in relais.access_log(1)[0]['attempts']] == ['bad_request', None]
+    alone = relais.post('/v1/chat/completions', {**body, 'model': 'p0/m'})
+    assert alone.status == 400 and alone.json()['error']['param'] == 'n', alone
+    assert alone.header('x-should-retry') is None
+
+
+def test_malformed_requests(gateway, sim):
+    """Whoever sends what its own dialect does not allow hears it in its own words, and no provider hears it."""
+    relais = over(gateway, [sim()], ['anthropic'])
+    for body in ({'model': 'assistant', 'messages': 'hi'}, {'model': 'assistant', 'messages': [{'role': 'user', 'content': 7}]},
+                 {'model': 'assistant', 'messages': [{'role': 'nobody', 'content': 'x'}]}):
+        reply = relais.post('/v1/chat/completions', body)
+        assert reply.status == 400 and 'messages' in reply.json()['error']['param'], reply
+        assert reply.header('x-relais-attempts') == '0', reply.headers
+    reply = relais.post('/v1/messages', {'model': 'assistant', 'max_tokens': 5, 'messages': {}})
+    assert reply.status == 400 and reply.json()['type'] == 'error', reply
+    assert json.loads(relais.post('/v1/messages', b'{').body)['type'] == 'error'
