@@ -68,6 +68,17 @@ static enum rl_move read_path_model(struct rl_request *rq)
 			       "The model's name in the request URL is malformed or too long.");
 }
 
+/* Two APIs have their list of models at one path; Anthropic's SDKs always name its version. */
+static const struct rl_dialect *spoken(const struct rl_request *rq)
+{
+	enum rl_route_kind kind = rq->route->kind;
+
+	if ((kind == RL_ROUTE_MODELS || kind == RL_ROUTE_MODEL) &&
+	    rl_headers_named(&rq->x->head.headers, RL_STR("anthropic-version")).n)
+		return rl_dialect_find(RL_STR("anthropic"));
+	return rl_dialect_find(rq->route->dialect);
+}
+
 static enum rl_move find_route(struct rl_request *rq)
 {
 	const struct rl_request_head *head = &rq->x->head;
@@ -83,7 +94,7 @@ static enum rl_move find_route(struct rl_request *rq)
 				       "The request URL is refused: %s.", why);
 	}
 	if (rq->route) {
-		rq->dialect = rl_dialect_find(rq->route->dialect);
+		rq->dialect = spoken(rq);
 		return rq->route->verb.n ? read_path_model(rq) : RL_MOVE_NEXT;
 	}
 	if (!allowed)

@@ -260,6 +260,18 @@ static enum rl_move take_up(struct rl_request *rq)
 	return move == RL_MOVE_WAIT && !rl_timer_running(&rq->timer) ? go_on(rq) : move;
 }
 
+/*
+ * A seal of another family, which the provider of the client's own dialect would refuse. Chat completions are not looked
+ * at: their seals stand in members that OpenAI's servers ignore.
+ */
+static bool holds_foreign_seal(const struct rl_request *rq)
+{
+	bool chat = rq->route->operation == RL_OP_CHAT && !rl_str_eq(rq->dialect->family, RL_STR("openai"));
+
+	return (chat || rq->route->operation == RL_OP_RESPONSE) &&
+	       memmem(rq->body.p, rq->body.n, RL_SEAL_MARK, sizeof RL_SEAL_MARK - 1);
+}
+
 static enum rl_move take_end(struct rl_request *rq)
 {
 	rl_timer_stop(&rq->timer);
@@ -276,6 +288,7 @@ static enum rl_move take_end(struct rl_request *rq)
 				       "The request has no body; a JSON object is needed.");
 	if (rq->dialect->read_envelope(rq->route->operation, rq->body, &rq->arena, &rq->envelope, &rq->fault))
 		return RL_MOVE_FAIL;
+	rq->envelope.sealed = holds_foreign_seal(rq);
 	if (rq->path_model.n) {
 		rq->envelope.model = rq->path_model;
 		rq->envelope.stream = rq->path_stream;

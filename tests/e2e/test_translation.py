@@ -6,8 +6,11 @@ import types
 import pytest
 
 import harness
-from kit import Dechunker
-from wording import CLIENTS, PROVIDERS, TOOL, ask, provider, same_json
+from harness import http_answer
+from test_callers import new_key
+from kit import Dechunker, header, latest, serving
+import wording
+from wording import CLIENTS, PROVIDERS, TOOL, ask, same_json
 
 PAIRS = [(client, dialect) for client in CLIENTS for dialect in PROVIDERS]
 pairs = pytest.mark.parametrize('client,dialect', PAIRS, ids=[f'{c.name}-{d}' for c, d in PAIRS])
@@ -15,7 +18,7 @@ pairs = pytest.mark.parametrize('client,dialect', PAIRS, ids=[f'{c.name}-{d}' fo
 
 def over(gateway, simulators, dialects):
     """An alias over these simulated providers, in this order."""
-    return gateway({'providers': {f'p{i}': provider(s, d) for i, (s, d) in enumerate(zip(simulators, dialects))},
+    return gateway({'providers': {f'p{i}': wording.provider(s, d) for i, (s, d) in enumerate(zip(simulators, dialects))},
                     'models': {'assistant': {'strategy': 'priority',
                                              'targets': [{'provider': f'p{i}', 'model': 'm'} for i in range(len(dialects))]}}})
 
@@ -139,3 +142,54 @@ def test_malformed_requests(gateway, sim):
     reply = relais.post('/v1/messages', {'model': 'assistant', 'max_tokens': 5, 'messages': {}})
     assert reply.status == 400 and reply.json()['type'] == 'error', reply
     assert json.loads(relais.post('/v1/messages', b'{').body)['type'] == 'error'
+
+
+def test_models_in_both_forms(gateway, sim):
+    relais = over(gateway, [sim()], ['anthropic'])
+    assert relais.get('/v1/models').json()['object'] == 'list'
+    listed = relais.get('/v1/models', [('anthropic-version', '2023-06-01')]).json()
+    assert listed['has_more'] is False and [m['id'] for m in listed['data']][0] == 'assistant', listed
+    assert {m['type'] for m in listed['data']} == {'model'}
+    one = relais.get('/v1/models/assistant', [('anthropic-version', '2023-06-01')]).json()
+    assert one['type'] == 'model' and one['id'] == 'assistant', one
+
+
+def test_keys(gateway, provider):
+    """A provider gets its key where its dialect wants it; a client shows its own in any of the usual places."""
+    key, digest = new_key()
+    upstream = provider(serving(lambda connection, request: connection.send(http_answer({'type': 'error'}, status='400 X'))))
+    relais = gateway({'clients': {'app': {'key': digest}},
+                      'providers': {'a': {'dialect': 'anthropic', 'base_url': upstream.base_url, 'models': ['m'],
+                                          'api_key': 'provider-key-0123456789'}}})
+    for name, value in (('x-api-key', key), ('x-goog-api-key', key), ('Authorization', f'Bearer {key}')):
+        assert ask(relais, CLIENTS[1], model='a/m', headers=[(name, value), ('anthropic-beta', 'x-1')]).status == 400
+        seen = latest(upstream)
+        assert header(seen, 'x-api-key') == 'provider-key-0123456789' and header(seen, 'authorization') is None
+        assert header(seen, 'anthropic-version') == '2023-06-01' and header(seen, 'anthropic-beta') == 'x-1'
+    assert ask(relais, CLIENTS[1], model='a/m', headers=[('x-api-key', 'wrong')]).status == 401
+
+
+def test_foreign_seals(gateway, sim, provider):
+    """A thought that one family sealed is not shown to another, even where the request could pass as it is."""
+    seen = []
+    upstream = provider(serving(lambda connection, request: (seen.append(request), connection.send(http_answer(
+        {'id': 'msg_1', 'type': 'message', 'role': 'assistant', 'model': 'm', 'content': [{'type': 'text', 'text': 'ok'}],
+         'stop_reason': 'end_turn', 'stop_sequence': None, 'usage': {'input_tokens': 1, 'output_tokens': 1}})))[1]))
+    relais = gateway({'providers': {'a': {'dialect': 'anthropic', 'base_url': upstream.base_url, 'models': ['m']}}})
+
+    def turn(signature):
+        thought = {'type': 'thinking', 'thinking': 'hm', 'signature': signature}
+        body = {'model': 'a/m', 'max_tokens': 9, 'messages': [
+            {'role': 'user', 'content': 'hi'}, {'role': 'assistant', 'content': [thought, {'type': 'text', 'text': 'x'}]},
+            {'role': 'user', 'content': 'and?'}]}
+        reply = relais.post('/v1/messages', body)
+        assert reply.status == 200, reply
+        return reply, seen[-1].body
+
+    _, own = turn('EqQBCkYIAh')
+    assert b'"EqQBCkYIAh"' in own
+    reply, foreign = turn('relais.gemini.CsQB')
+    assert b'CsQB' not in foreign and b'"x"' in foreign, foreign
+    assert 'messages[1].reasoning' in reply.header('x-relais-dropped'), reply.headers
+    reply, back = turn('relais.anthropic.EqQBCkYIAh')
+    assert b'"EqQBCkYIAh"' in back and reply.header('x-relais-dropped') is None, back
