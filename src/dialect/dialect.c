@@ -6,10 +6,12 @@
 
 extern const struct rl_dialect rl_dialect_anthropic;
 extern const struct rl_dialect rl_dialect_openai;
+extern const struct rl_dialect rl_dialect_ollama;
 
 const struct rl_dialect *const rl_dialects[] = {
 	&rl_dialect_openai,
 	&rl_dialect_anthropic,
+	&rl_dialect_ollama,
 	NULL,
 };
 
