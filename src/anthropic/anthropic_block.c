@@ -3,7 +3,7 @@
  * Parts of messages to Anthropic blocks, for requests and for answers, and whole answers.
  * The writer of requests (anthropic_write.c) sees to the order in which they stand.
  */
-#include "dialects/anthropic_write_priv.h"
+#include "anthropic/anthropic_write_priv.h"
 
 #include <assert.h>
 #include <stdio.h>

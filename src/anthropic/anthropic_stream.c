@@ -8,7 +8,7 @@
  * (trap 5): the later ones wait until the open one is whole.
  */
 #include "dialect/table.h"
-#include "dialects/anthropic_priv.h"
+#include "anthropic/anthropic_priv.h"
 
 #include <assert.h>
 

@@ -4,7 +4,7 @@
  * message of another dialect is brought into the order that this API wants, and
  * whatever of it has no place here is dropped by name or refused.
  */
-#include "dialects/anthropic_write_priv.h"
+#include "anthropic/anthropic_write_priv.h"
 
 #include <assert.h>
 #include <stdio.h>

@@ -3,7 +3,7 @@
 #ifndef RL_DIALECTS_ANTHROPIC_WRITE_PRIV_H
 #define RL_DIALECTS_ANTHROPIC_WRITE_PRIV_H
 
-#include "dialects/anthropic_priv.h"
+#include "anthropic/anthropic_priv.h"
 
 /* Calls of one turn whose results are matched; what is beyond passes as it is. */
 #define RL_ANTHROPIC_CALLS_MAX 256

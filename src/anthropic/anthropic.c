@@ -3,7 +3,7 @@
  * The front of the Anthropic Messages dialect: what passes through is read here without
  * building anything, errors are judged and written, models listed; the vtable names the rest.
  */
-#include "dialects/anthropic_priv.h"
+#include "anthropic/anthropic_priv.h"
 
 #include "base/clock.h"
 

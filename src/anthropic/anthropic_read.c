@@ -5,7 +5,7 @@
  * not model stay extras, so that a body written again says what it said.
  */
 #include "dialect/table.h"
-#include "dialects/anthropic_priv.h"
+#include "anthropic/anthropic_priv.h"
 
 #include <assert.h>
 
