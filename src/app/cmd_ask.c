@@ -11,7 +11,7 @@
 
 #include "app/command.h"
 #include "app/setup.h"
-#include "frame/sse.h"
+#include "frame/frames.h"
 #include "policy/plan.h"
 #include "policy/snapshot.h"
 #include "provider/catalog.h"
@@ -22,6 +22,7 @@ enum { OPT_MODEL, OPT_CONFIG, OPT_SYSTEM, OPT_JSON };
 #define ANSWER_BYTES_MAX (16u << 20)
 #define ERROR_BYTES_MAX 65536u
 #define EVENT_BYTES_MAX (1u << 20)
+#define PATH_BYTES_MAX 8192u
 #define CALL_HEADERS_MAX 128u /* 100 of the configuration, and ours */
 
 struct asking {
@@ -34,9 +35,9 @@ struct asking {
 	const char *instructions, *prompt;
 	bool json;
 	uint16_t status;
-	struct rl_buf request, body, answer; /* body: of an error; answer: the whole text */
+	struct rl_buf request, path, body, answer; /* body: of an error; answer: the whole text */
 	rl_str body_slice;
-	struct rl_sse sse;
+	struct rl_frames frames;
 	struct rl_decoder decoder;
 	struct rl_usage usage;
 	struct rl_call *call;
@@ -100,33 +101,46 @@ static void on_head(struct rl_call *call, const struct rl_response_head *head)
 	((struct asking *)call->owner)->status = head->status;
 }
 
+/* False: the stream cannot be read, or tells of an error. */
+static bool take_event(struct asking *a, const struct rl_sse_event *event)
+{
+	rl_arena_reset(&a->scratch);
+	return !event->has_data || !a->target->provider->dialect->decode_event(RL_OP_CHAT, &a->decoder, event->name,
+									       event->data, &a->scratch, on_event, a);
+}
+
+static void broken(struct asking *a)
+{
+	failed(a, *a->said ? "error in the stream" : "the stream is not valid", rl_str_of(a->said));
+}
+
 static void on_body(struct rl_call *call, rl_str piece)
 {
 	struct asking *a = call->owner;
 	struct rl_sse_event event;
+	enum rl_err err;
 
 	if (a->status != 200) {
 		rl_buf_add(&a->body, rl_str_sub(piece, 0, ERROR_BYTES_MAX - a->body.n));
 		return;
 	}
-	rl_sse_feed(&a->sse, piece);
-	while (rl_sse_next(&a->sse, &event) == RL_OK) {
-		rl_arena_reset(&a->scratch);
-		if (event.has_data &&
-		    a->target->provider->dialect->decode_event(RL_OP_CHAT, &a->decoder, event.name, event.data,
-							       &a->scratch, on_event, a)) {
-			rl_call_cancel(call);
-			failed(a, *a->said ? "error in the stream" : "the stream is not valid", rl_str_of(a->said));
-			return;
-		}
-	}
+	rl_frames_feed(&a->frames, piece);
+	while ((err = rl_frames_next(&a->frames, &event)) == RL_OK && take_event(a, &event))
+		;
+	if (err == RL_ERR_AGAIN)
+		return;
+	rl_call_cancel(call);
+	broken(a);
 }
 
 static void on_end(struct rl_call *call)
 {
 	struct asking *a = call->owner;
+	struct rl_sse_event last;
 
-	if (a->status != 200) {
+	if (a->status == 200 && rl_frames_last(&a->frames, &last) == RL_OK && !take_event(a, &last)) {
+		broken(a);
+	} else if (a->status != 200) {
 		char status[32];
 		snprintf(status, sizeof status, "status %u", a->status);
 		failed(a, status, a->target->provider->dialect->error_text(rl_buf_str(&a->body), &a->arena));
@@ -145,13 +159,15 @@ static void on_fail(struct rl_call *call, enum rl_err reason)
 static const struct rl_call_ops ops = {
 	.name = "ask", .on_head = on_head, .on_body = on_body, .on_end = on_end, .on_fail = on_fail};
 
-static void write_request(struct asking *a)
+/* UNSUPPORTED: the target cannot take such a request. */
+static enum rl_err write_request(struct asking *a)
 {
 	struct rl_part parts[2] = {{.kind = RL_PART_TEXT, .text = rl_str_of(a->instructions)},
 				   {.kind = RL_PART_TEXT, .text = rl_str_of(a->prompt)}};
 	struct rl_message messages[2] = {{.role = RL_ROLE_SYSTEM, .parts = &parts[0], .n_parts = 1},
 					 {.role = RL_ROLE_USER, .parts = &parts[1], .n_parts = 1}};
-	struct rl_facts facts = {.provider = a->target->provider->name, .model = a->target->model};
+	const struct rl_provider *p = a->target->provider;
+	struct rl_facts facts;
 	struct rl_translation translation;
 	struct rl_chat_request request;
 
@@ -161,9 +177,33 @@ static void write_request(struct asking *a)
 	request.n_messages = a->instructions ? 2 : 1;
 	request.stream = request.include_usage = true;
 	rl_buf_reset(&a->request);
+	rl_provider_facts(p, a->target->model, &facts);
 	rl_translation_init(&translation, &a->arena, &facts, false);
-	a->target->provider->dialect->write_request(RL_OP_CHAT, &request, &translation, &a->request);
+	p->dialect->write_request(RL_OP_CHAT, &request, &translation, &a->request);
 	a->body_slice = rl_buf_str(&a->request);
+	rl_buf_reset(&a->path);
+	if (p->dialect->write_path) {
+		rl_buf_add(&a->path, p->base_path);
+		p->dialect->write_path(RL_OP_CHAT, &facts, true, &a->path);
+	} else {
+		rl_buf_add(&a->path, p->paths[RL_OP_CHAT]);
+	}
+	if (!rl_buf_ok(&a->request) || !rl_buf_ok(&a->path))
+		return RL_ERR_LIMIT;
+	return translation.err;
+}
+
+/* What the stream of this target's dialect is read with. */
+static enum rl_err open_stream(struct asking *a)
+{
+	const struct rl_dialect *dialect = a->target->provider->dialect;
+
+	rl_frames_fini(&a->frames);
+	rl_frames_init(&a->frames, dialect->framing, EVENT_BYTES_MAX);
+	rl_decoder_init(&a->decoder);
+	if (dialect->decoder_bytes && !(a->decoder.own = rl_arena_zalloc(&a->arena, 1, dialect->decoder_bytes)))
+		return RL_ERR_NOMEM;
+	return RL_OK;
 }
 
 static enum rl_err start(struct asking *a)
@@ -182,11 +222,19 @@ static enum rl_err start(struct asking *a)
 		headers[n++] = (struct rl_header){p->key_field, p->key_header, rl_secret_reveal(key->authorization)};
 	for (size_t i = 0; i < p->n_headers && n < CALL_HEADERS_MAX; i++)
 		headers[n++] = p->headers[i];
-	write_request(a);
+	for (const struct rl_name_value *h = p->dialect->headers; h && h->name.n && n < CALL_HEADERS_MAX; h++)
+		if (!rl_provider_header_is_set(p, h->name))
+			headers[n++] = (struct rl_header){RL_H_OTHER, h->name, h->value};
+	enum rl_err err = write_request(a);
+
+	if (!err)
+		err = open_stream(a);
+	if (err)
+		return err;
 	struct rl_call_spec spec = {
 		.origin = p->origin,
 		.method = RL_METHOD_POST,
-		.path = p->paths[RL_OP_CHAT],
+		.path = rl_buf_str(&a->path),
 		.headers = headers,
 		.n_headers = n,
 		.body = &a->body_slice,
@@ -199,9 +247,6 @@ static enum rl_err start(struct asking *a)
 		.replayable = true,
 	};
 	rl_buf_reset(&a->body);
-	rl_sse_fini(&a->sse);
-	rl_sse_init(&a->sse, EVENT_BYTES_MAX);
-	rl_decoder_init(&a->decoder);
 	return rl_call_start(a->pool, &spec, &ops, a, &a->call);
 }
 
@@ -358,7 +403,8 @@ int rl_cmd_ask(const struct rl_args *args)
 	rl_buf_init(&a->answer, ANSWER_BYTES_MAX);
 	rl_arena_init(&a->arena, ANSWER_BYTES_MAX);
 	rl_arena_init(&a->scratch, ANSWER_BYTES_MAX);
-	rl_sse_init(&a->sse, EVENT_BYTES_MAX);
+	rl_frames_init(&a->frames, RL_FRAMING_SSE, EVENT_BYTES_MAX);
+	rl_buf_init(&a->path, PATH_BYTES_MAX);
 	if (!prompt || !*prompt) {
 		fprintf(stderr,
 			"relais: a prompt is needed: relais ask \"...\", or '-' to read it from standard input\n");
@@ -388,7 +434,8 @@ out:
 			if (setup.sims[i])
 				rl_sim_stop(setup.sims[i]);
 		rl_loop_free(a->loop);
-		rl_sse_fini(&a->sse);
+		rl_frames_fini(&a->frames);
+		rl_buf_fini(&a->path);
 		rl_arena_fini(&a->arena);
 		rl_arena_fini(&a->scratch);
 		rl_buf_fini(&a->request);

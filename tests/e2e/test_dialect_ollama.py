@@ -47,3 +47,18 @@ def test_embeddings():
         reply = relais.post('/v1/embeddings', body, [('content-type', 'application/json')])
         assert reply.status == 200, reply.text
         assert [len(one['embedding']) > 0 for one in reply.json()['data']] == [True, True]
+
+
+def test_ask(tmp_path):
+    """`relais ask` reads streams of any framing."""
+    with harness.Sim({'content': 'from the simulator'}) as sim:
+        provider = {'dialect': 'ollama', 'base_url': f'http://127.0.0.1:{sim.port}', 'api_key': 'k'}
+        file = tmp_path / 'relais.yaml'
+        file.write_text(json.dumps({'providers': {'local': provider}}))
+        done = harness.run('ask', 'hello', '--model', 'local/llama', '--config', str(file))
+        assert (done.returncode, done.stdout) == (0, 'from the simulator\n'), done.stderr
+        provider['dialect'] = 'anthropic'
+        provider['base_url'] += '/v1'
+        file.write_text(json.dumps({'providers': {'local': provider}}))
+        done = harness.run('ask', 'hello', '--model', 'local/claude', '--config', str(file))
+        assert (done.returncode, done.stdout) == (0, 'from the simulator\n'), done.stderr
