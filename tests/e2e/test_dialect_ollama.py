@@ -3,6 +3,7 @@
 import json
 
 import harness
+from kit import config, read_broken
 
 TOOL = {'type': 'function', 'function': {'name': 'look', 'parameters': {'type': 'object', 'properties': {}}}}
 
@@ -62,3 +63,53 @@ def test_ask(tmp_path):
         file.write_text(json.dumps({'providers': {'local': provider}}))
         done = harness.run('ask', 'hello', '--model', 'local/claude', '--config', str(file))
         assert (done.returncode, done.stdout) == (0, 'from the simulator\n'), done.stderr
+
+
+def lines(*members, end=True):
+    """A stream of the server's own: a line an object, the last perhaps without its newline."""
+    head = b'HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n'
+    text = b''.join(json.dumps({'model': 'm', 'created_at': '2026-01-01T00:00:00Z', **m}).encode() + b'\n' for m in members)
+    return head + b''.join(harness.chunked(text[at:at + 7]) for at in range(0, len(text), 7)) + (
+        harness.chunked(b'') if end else b'')
+
+
+def said(text):
+    return {'message': {'role': 'assistant', 'content': text}, 'done': False}
+
+
+DONE = {'message': {'role': 'assistant', 'content': ''}, 'done': True, 'done_reason': 'stop', 'eval_count': 2}
+
+
+def ask(relais, **members):
+    return relais.chat('hello', stream=True, **members)
+
+
+def cut_short(relais):
+    """All bytes of a stream that ends with its connection."""
+    with relais.client() as client:
+        body = {'model': 'assistant', 'messages': [{'role': 'user', 'content': 'hello'}], 'stream': True}
+        client.send('POST', '/v1/chat/completions', json.dumps(body).encode(), [('content-type', 'application/json')])
+        return read_broken(client)
+
+
+def between(provider, *answers):
+    """A gateway before providers that give these answers, in order of preference."""
+    made = [provider(answer) for answer in answers]
+    settings = config(made, dialect='ollama', api_key='k')
+    for one, server in zip(settings['providers'].values(), made):
+        one['base_url'] = server.base_url.removesuffix('/v1')
+    return settings
+
+
+def test_streams_that_break(gateway, provider):
+    """Before the first byte another target answers; after it the stream ends with an error in the client's dialect."""
+    relais = gateway(between(provider, lines({'error': 'out of memory'}), lines(said('from the'), said(' second'), DONE)))
+    reply = ask(relais)
+    assert reply.status == 200 and reply.stream_text() == 'from the second'
+    assert reply.text.rstrip().endswith('data: [DONE]')
+    relais = gateway(between(provider, lines(said('half'), {'error': 'out of memory'})))
+    broken = cut_short(relais)
+    assert b'half' in broken and b'"error":{"message":"' in broken and b'[DONE]' not in broken
+    relais = gateway(between(provider, lines(said('half'))))
+    broken = cut_short(relais)
+    assert b'half' in broken and b'"error":{"message":"' in broken and b'[DONE]' not in broken
