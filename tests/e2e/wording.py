@@ -261,7 +261,7 @@ class Responses:
 
 CLIENTS = [OpenAI, Anthropic]
 # What a provider speaks: the dialect, and where its API begins at the simulator.
-PROVIDERS = {'openai': '/v1', 'anthropic': '/v1'}
+PROVIDERS = {'openai': '/v1', 'anthropic': '/v1', 'ollama': ''}
 
 
 def same_json(one, other):
