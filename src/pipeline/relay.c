@@ -152,7 +152,7 @@ static enum rl_move relay_foreign(struct rl_request *rq, bool last)
 	struct rl_buf *out = &rq->worker->out;
 	struct rl_glance glance;
 	rl_str text;
-	enum rl_err err;
+	enum rl_err err = RL_ERR_AGAIN;
 
 	assert(!out->n || rq->worker->out_of == rq);
 	rq->worker->out_of = rq;
