@@ -44,6 +44,8 @@ const struct rl_command rl_commands[] = {
 	 rl_cmd_status},
 	{"keys", "new|hash", "Make a client key, or the hash of one that is read from standard input", 1,
 	 {{"name", "NAME", "print the lines for the configuration under this name"}}, rl_cmd_keys},
+	{"catalog", "list|show [MODEL]", "Print what is known of models: windows, limits, abilities, prices", 2,
+	 {{"json", NULL, "print JSON; prices are nano-dollars per token there"}}, rl_cmd_catalog},
 	{"version", "", "Print the version", 0, {{NULL, NULL, NULL}}, cmd_version},
 	{"help", "[COMMAND]", "Explain a command", 1,
 	 {{"man", NULL, "print the manual page (troff)"},

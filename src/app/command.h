@@ -49,6 +49,7 @@ int rl_cmd_check(const struct rl_args *args);
 int rl_cmd_config(const struct rl_args *args);
 int rl_cmd_simulate(const struct rl_args *args);
 int rl_cmd_status(const struct rl_args *args);
+int rl_cmd_catalog(const struct rl_args *args);
 int rl_cmd_keys(const struct rl_args *args);
 
 /* The value of a named option of the running command, or NULL. */

@@ -2,6 +2,7 @@
 /* See provider.h. */
 #include "provider/provider.h"
 
+#include "catalog/cards.h"
 #include "provider/preset.h"
 #include "provider/proxy.h"
 #include "version.h"
@@ -310,7 +311,11 @@ enum rl_operation rl_provider_operation(const struct rl_provider *provider, enum
 
 void rl_provider_facts(const struct rl_provider *provider, rl_str model, struct rl_facts *out)
 {
+	const struct rl_card *card = rl_cards_find(rl_cards_builtin(), model);
+
 	*out = (struct rl_facts){.provider = provider->name, .model = model};
+	if (card && card->max_output_tokens != RL_CARD_UNKNOWN)
+		out->max_output_tokens = card->max_output_tokens;
 }
 
 void rl_provider_fini(struct rl_provider *provider)

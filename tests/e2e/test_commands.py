@@ -242,7 +242,7 @@ def test_keys(written, gateway, provider):
 
 # --- help -------------------------------------------------------------------------------------------------------------
 
-COMMANDS = ('serve', 'ask', 'check', 'config', 'simulate', 'status', 'keys', 'version', 'help')
+COMMANDS = ('serve', 'ask', 'check', 'config', 'simulate', 'status', 'keys', 'catalog', 'version', 'help')
 
 
 def test_help():

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tables of cards, and how a model is found in them under the names that people and providers give it. */
+#ifndef RL_CATALOG_CARDS_H
+#define RL_CATALOG_CARDS_H
+
+#include "catalog/card.h"
+
+struct rl_cards {
+	const struct rl_card *list; /* ascending by id, each once */
+	size_t n;
+};
+
+/* The built-in ones; static. */
+const struct rl_cards *rl_cards_builtin(void);
+/* Where they come from, for people: "models.dev, 2026-07-02". */
+const char *rl_cards_source(void);
+
+/* The card of exactly this id, or NULL. */
+const struct rl_card *rl_cards_exact(const struct rl_cards *cards, rl_str id);
+/*
+ * The card of the model that `name` means, or NULL. The name itself first; then without what stands behind it: a date
+ * ("-20250929", "-2025-08-07", "@20250929"), "-latest", Bedrock's version ("-v1:0"); then both again without what stands
+ * before it: "models/", "provider/" (any number of segments), Bedrock's "us.anthropic.".
+ * Takes no memory; thread-safe.
+ */
+const struct rl_card *rl_cards_find(const struct rl_cards *cards, rl_str name);
+
+#endif
