@@ -665,8 +665,7 @@ static enum rl_move weigh(struct rl_request *rq, struct rl_attempt *a, const str
 		return next_target(rq, a, RL_FAULT_INVALID_RESPONSE, RL_STR("the stream ended without an answer"));
 	if (!rl_buf_ok(&rq->held))
 		return next_target(rq, a, RL_FAULT_INTERNAL, RL_STR("out of memory"));
-	if (glance->usage.known)
-		rq->usage = glance->usage;
+	rl_usage_take(&rq->usage, &glance->usage);
 	rq->finish_seen |= glance->finish;
 	rq->content_seen |= glance->content;
 	rq->done_seen |= glance->done;

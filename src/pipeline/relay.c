@@ -131,8 +131,7 @@ static enum rl_move relay_event(struct rl_request *rq, const struct rl_sse_event
 	}
 	if (rq->dialect->glance_event(rq->route->operation, event->name, event->data, &rq->form, &glance))
 		return cut(rq, RL_FAULT_INVALID_RESPONSE, RL_STR("a malformed event"), true);
-	if (glance.usage.known)
-		rq->usage = glance.usage;
+	rl_usage_take(&rq->usage, &glance.usage);
 	rq->finish_seen |= glance.finish;
 	rq->content_seen |= glance.content;
 	rq->done_seen |= glance.done;
