@@ -237,6 +237,8 @@ static void odd_streams_are_read(void **state)
 			 START("i", NO_USAGE) "event: content_block_delta\ndata: {\"index\":0,\"delta\":{\"text\":"
 					      "\"a\"}}\n\nevent: message_stop\ndata: {}\n\n",
 		 "a"},
+		/* a call without a name */
+		{START("i", NO_USAGE) TEXT_DELTA("0", "a") CALL("1", "t", "") STOP("1") FRAME("message_stop", ""), "a"},
 		{START("i", NO_USAGE) TEXT_DELTA("0", "a") START("j", NO_USAGE), NULL},
 		{START("i", NO_USAGE) "data: {\"type\":\"content_block_start\",\"index\":-1}\n\n", NULL},
 		{START("i", NO_USAGE) "data: {\"type\":\"content_block_delta\",\"index\":0}\n\n", NULL},
