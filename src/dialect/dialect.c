@@ -7,11 +7,13 @@
 extern const struct rl_dialect rl_dialect_anthropic;
 extern const struct rl_dialect rl_dialect_openai;
 extern const struct rl_dialect rl_dialect_ollama;
+extern const struct rl_dialect rl_dialect_responses;
 
 const struct rl_dialect *const rl_dialects[] = {
 	&rl_dialect_openai,
 	&rl_dialect_anthropic,
 	&rl_dialect_ollama,
+	&rl_dialect_responses,
 	NULL,
 };
 

@@ -70,6 +70,7 @@ struct rl_chat_request {
 	/* Chat. */
 	struct rl_message *messages;
 	size_t n_messages;
+	bool instructions; /* the first message stood beside the conversation, not in it (Responses: `instructions`) */
 	struct rl_tool *tools;
 	size_t n_tools;
 	struct rl_tool_choice tool_choice;
@@ -79,7 +80,11 @@ struct rl_chat_request {
 	enum rl_choice3 reasoning;       /* wanted at all, where it is said apart from how much */
 	int64_t reasoning_budget;        /* tokens; RL_UNSET. RL_BUDGET_AUTO: the model decides */
 	enum rl_choice3 reasoning_shown; /* thoughts, or a summary of them, wanted in the answer */
-	struct rl_cache_mark cache;      /* of the request as a whole */
+	enum rl_choice3
+		reasoning_sealed;   /* thoughts wanted in a form that can be sent back (Responses: encrypted_content) */
+	rl_str summary;             /* of thoughts, how long: "auto", "concise", "detailed", or empty */
+	struct rl_cache_mark cache; /* of the request as a whole */
+	bool no_store;              /* the provider must not keep the answer for later requests */
 
 	/* Completions and embeddings. */
 	struct rl_input *inputs;
@@ -148,6 +153,10 @@ struct rl_chat_response {
 	struct rl_usage usage;
 	rl_str usage_json; /* the provider's own object, raw, in the words of `dialect`; or empty */
 	struct rl_extras extras;
+	/* What the answer repeats of the request's settings, in the words of `dialect`: others need not report it. */
+	struct rl_extras echo;
+	/* What was asked, for dialects whose answers repeat it; or NULL. */
+	const struct rl_chat_request *request;
 };
 
 /* A line of the list of models. */

@@ -111,6 +111,8 @@ struct rl_encoder {
 	uint64_t opened[RL_CODEC_CHOICES_MAX / 64]; /* choices whose first chunk is out */
 	struct rl_buf head;                         /* what each chunk begins with */
 	struct rl_buf usage;                        /* the last usage object */
+	/* What was asked, for dialects whose answers repeat it; read with the first event and not later. Or NULL. */
+	const struct rl_chat_request *request;
 	void *own; /* what else the dialect must remember: its `encoder_bytes`, zeroed, of whoever made the codec; or NULL */
 	const char *lost[RL_ENCODER_LOST_MAX]; /* what of the answer the client's words lack ("answer.citations") */
 	unsigned n_lost;

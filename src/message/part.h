@@ -168,6 +168,12 @@ struct rl_part {
 	size_t n_citations;
 	struct rl_cache_mark cache;
 	struct rl_extras extras;
+	/*
+	 * Where the dialect has items between a turn and its parts (Responses): ids and states of the item that the part was
+	 * in, in that dialect's words. Parts with the same list (the same `v`, which is not NULL then) were in one item. It
+	 * means nothing to other dialects, who need not report it.
+	 */
+	struct rl_extras item;
 };
 
 /*
@@ -190,7 +196,7 @@ struct rl_tool {
 	enum rl_tool_kind kind;
 	rl_str name, description;
 	rl_str schema; /* FUNCTION, LEGACY: raw JSON Schema of the arguments, or empty */
-	rl_str format; /* CUSTOM: raw object, or empty */
+	rl_str format; /* CUSTOM: raw object as in chat completions ({"type":"grammar","grammar":{...}}), or empty */
 	enum rl_choice3 strict;
 	rl_str json; /* HOSTED: the whole definition, raw */
 	struct rl_cache_mark cache;

@@ -135,6 +135,7 @@ enum rl_err rl_translate_open(struct rl_request *rq)
 		return RL_ERR_NOMEM;
 	if (tr->client->encoder_bytes && !(tr->encoder.own = rl_arena_zalloc(&rq->arena, 1, tr->client->encoder_bytes)))
 		return RL_ERR_NOMEM;
+	tr->encoder.request = &tr->message;
 	tr->finished = false;
 	tr->decoder = decoder;
 	rl_frames_init(&tr->frames, tr->wire->framing, RL_EVENT_BYTES_MAX);
@@ -265,6 +266,7 @@ enum rl_err rl_translate_whole(struct rl_request *rq)
 		response.id = response.id.n ? response.id : rq->id;
 		response.model = response.model.n ? response.model : tr->facts.model;
 		response.encoding = tr->message.encoding;
+		response.request = &tr->message;
 		tr->client->write_response(tr->operation, &response, &tr->t, &out);
 		err = rl_buf_ok(&out) ? tr->t.err : RL_ERR_NOMEM;
 	}
@@ -313,5 +315,6 @@ void rl_translate_release(struct rl_request *rq)
 		return;
 	rl_buf_fini(&tr->body);
 	rl_arena_reset(&tr->arena);
+	tr->encoder.request = NULL;
 	tr->parsed = false;
 }
