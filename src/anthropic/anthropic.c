@@ -549,6 +549,7 @@ const struct rl_dialect rl_dialect_anthropic = {
 	.headers = headers,
 	.forwarded = forwarded,
 	.key_header = RL_STR_INIT("x-api-key"),
+	.id_header = RL_STR_INIT("request-id"),
 	.path = path,
 	.read_envelope = read_envelope,
 	.edit_body = rl_border_edit_body,

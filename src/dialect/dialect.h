@@ -99,6 +99,7 @@ struct rl_dialect {
 	/* Fields of a client's head that go on to a provider of the same dialect ("anthropic-beta"); ends with an empty one. NULL: none. */
 	const rl_str *forwarded;
 	rl_str key_header; /* where a provider's key stands ("x-api-key"); empty: Authorization, as Bearer */
+	rl_str id_header;  /* what answers call the id of a request beside x-request-id; empty: nothing else */
 
 	/* --- the border --- */
 	/* Path below base_url for an operation ("/chat/completions"); empty if it has none. PASS: what precedes the rest. */

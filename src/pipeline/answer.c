@@ -5,7 +5,7 @@
 #include "base/clock.h"
 #include "policy/cors.h"
 
-#define OWN_FIELDS_MAX 9u /* what we add to a provider's fields, so that their array need not grow */
+#define OWN_FIELDS_MAX 10u /* what we add to a provider's fields, so that their array need not grow */
 #define UPSTREAM_ID_MAX 256u
 
 /* A provider's fields that a client may see, beside the media type; a name ending in '-' is a prefix. */
@@ -89,9 +89,18 @@ static enum rl_err own_text(struct rl_headers *kept, rl_str *id, char *at)
 	return RL_OK;
 }
 
+/* The provider's own id of the request, by its dialect's name for it or by the usual one. */
+static bool is_id(const struct rl_header *h, rl_str id_header)
+{
+	if (h->value.n > UPSTREAM_ID_MAX)
+		return false;
+	return h->field == RL_H_X_REQUEST_ID || (id_header.n && rl_str_ieq(h->name, id_header));
+}
+
 enum rl_err rl_answer_keep(struct rl_request *rq, struct rl_attempt *attempt, const struct rl_response_head *head)
 {
 	struct rl_headers *kept = &attempt->head.headers;
+	rl_str id_header = attempt->candidate->target->provider->dialect->id_header;
 	struct rl_header *v = rl_arena_alloc(&rq->arena, (head->headers.n + OWN_FIELDS_MAX) * sizeof *v);
 	bool bytes = rl_pass_uninspected(rq);
 	size_t text = 0;
@@ -104,7 +113,7 @@ enum rl_err rl_answer_keep(struct rl_request *rq, struct rl_attempt *attempt, co
 	for (uint32_t i = 0; i < head->headers.n; i++) {
 		const struct rl_header *h = &head->headers.v[i];
 
-		if (h->field == RL_H_X_REQUEST_ID && h->value.n <= UPSTREAM_ID_MAX) {
+		if (is_id(h, id_header)) {
 			attempt->upstream_request_id = h->value;
 		} else if (passes(h) || (bytes && IS_AMONG(h, passing_bytes)) ||
 			   (head->status == 101 && IS_AMONG(h, passing_tunnel))) {
@@ -149,6 +158,8 @@ enum rl_err rl_answer_common(struct rl_request *rq, struct rl_headers *headers)
 	enum rl_err err =
 		rl_headers_add(headers, &rq->arena, RL_H_X_REQUEST_ID, rl_field_name(RL_H_X_REQUEST_ID), rq->id);
 
+	if (!err && rq->dialect->id_header.n)
+		err = add(rq, headers, rq->dialect->id_header, rq->id);
 	if (!err && rq->cors)
 		err = rl_cors_fields(rq->cors_origin, headers, &rq->arena);
 	if (err || !rq->route || !rl_route_goes_on(rq->route))

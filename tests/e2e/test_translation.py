@@ -169,6 +169,20 @@ def test_keys(gateway, provider):
     assert ask(relais, CLIENTS[1], model='a/m', headers=[('x-api-key', 'wrong')]).status == 401
 
 
+def test_request_ids(gateway, provider):
+    """Each dialect's clients find the request's id where they look, and a provider's own id is kept apart from it."""
+    upstream = provider(serving(lambda connection, request: connection.send(http_answer(
+        {'type': 'error', 'error': {'type': 'invalid_request_error', 'message': 'no'}}, status='400 X',
+        headers=[('request-id', 'req_theirs')]))))
+    relais = gateway({'providers': {'a': {'dialect': 'anthropic', 'base_url': upstream.base_url, 'models': ['m']}}})
+    for client, name, other in ((CLIENTS[0], 'x-request-id', 'request-id'), (CLIENTS[1], 'request-id', None)):
+        reply = ask(relais, client, model='a/m', headers=[('x-request-id', 'mine')])
+        assert reply.status == 400 and reply.header(name) == 'mine', reply
+        assert reply.header('x-relais-upstream-request-id') == 'req_theirs', reply.headers
+        assert other is None or reply.header(other) is None
+    assert relais.post('/v1/messages', b'{').header('request-id')
+
+
 def test_foreign_seals(gateway, sim, provider):
     """A thought that one family sealed is not shown to another, even where the request could pass as it is."""
     seen = []
