@@ -9,10 +9,12 @@ import asyncio
 import inspect
 import types
 
+import anthropic
 import openai
 import pytest
 
-from shared import SLOW, ModelServer, harness, settle
+import scripted
+from shared import DIALECTS, SLOW, ModelServer, harness, settle
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -45,6 +47,18 @@ def client_for(request):
     return make
 
 
+@pytest.fixture(params=['sync', 'async'])
+def anthropic_for(request):
+    """The same of Anthropic's client; its base URL has no /v1."""
+    request.node.clients = []
+    kind = anthropic.AsyncAnthropic if request.param == 'async' else anthropic.Anthropic
+
+    def make(url, **options):
+        request.node.clients.append(kind(**{'base_url': url, 'api_key': 'unused', 'max_retries': 0, **options}))
+        return request.node.clients[-1]
+    return make
+
+
 @pytest.fixture(scope='session')
 def fleet():
     """relais over the simulators a and b. Aliases: `assistant` over both in turn, `single` over a alone, `impatient`
@@ -69,6 +83,24 @@ def fleet():
         }})
     yield types.SimpleNamespace(a=a, b=b, relais=relais, url=relais.base_url)
     for process in (relais, a, b):
+        process.finish()
+
+
+@pytest.fixture(scope='session')
+def dialects():
+    """relais over a simulator for each dialect of providers; the dialect is the provider's name, and an alias for its
+    model `echo`. The provider `scripted-DIALECT` is the one of scripted.py. `root` is the base URL without its /v1."""
+    sims, spoken = {name: harness.Sim(name=name) for name in DIALECTS}, scripted.provider()
+    providers = {}
+    for name, simulated in sims.items():
+        providers[name] = {'dialect': name, 'base_url': simulated.url + DIALECTS[name], 'models': ['echo', 'words'],
+                           'simulated': True, 'max_fails': 0}
+        providers[f'scripted-{name}'] = {'dialect': name, 'base_url': spoken.base_url, 'models': ['m', 'think'],
+                                         'local': True}
+    relais = harness.Gateway({'providers': providers, 'models': {
+        name: {'targets': [{'provider': name, 'model': 'echo'}]} for name in DIALECTS}})
+    yield types.SimpleNamespace(sims=sims, relais=relais, url=relais.base_url, root=relais.base_url.removesuffix('/v1'))
+    for process in (relais, spoken, *sims.values()):
         process.finish()
 
 

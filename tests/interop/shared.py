@@ -20,6 +20,7 @@ import harness  # noqa: E402  (needs the path above)
 
 CACHE = os.environ.get('RELAIS_INTEROP_CACHE', os.path.join(harness.BUILD, 'interop'))
 SLOW = harness.SLOW
+DIALECTS = {'openai': '/v1', 'anthropic': '/v1'}  # what providers speak, and where their API begins at a simulator
 LEFT_WITHIN_S = 0.2 * SLOW  # a client that leaves is noticed upstream by then: 100 ms, and the asking
 
 
