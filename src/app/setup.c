@@ -20,8 +20,8 @@
 
 const struct rl_config_names *rl_setup_names(void)
 {
-	static rl_str dialects[NAMES_MAX], strategies[NAMES_MAX];
-	static struct rl_config_names names = {.dialects = dialects, .strategies = strategies};
+	static rl_str dialects[NAMES_MAX], strategies[NAMES_MAX], quirks[RL_QUIRK_COUNT];
+	static struct rl_config_names names = {.dialects = dialects, .strategies = strategies, .quirks = quirks};
 
 	if (names.n_dialects)
 		return &names;
@@ -29,6 +29,10 @@ const struct rl_config_names *rl_setup_names(void)
 		dialects[names.n_dialects++] = rl_dialects[i]->name;
 	for (size_t i = 0; i < NAMES_MAX && rl_strategies[i].name.n; i++)
 		strategies[names.n_strategies++] = rl_strategies[i].name;
+	while (names.n_quirks < RL_QUIRK_COUNT) {
+		quirks[names.n_quirks] = rl_str_of(rl_quirk_name((enum rl_quirk)names.n_quirks));
+		names.n_quirks++;
+	}
 	return &names;
 }
 

@@ -356,6 +356,14 @@ void rl_check_provider(struct rl_schema_cx *cx, void *object)
 	if (names && names->n_dialects && provider->dialect.n &&
 	    !among(provider->dialect, names->dialects, names->n_dialects))
 		rl_schema_fail_unknown(cx, "dialect", "dialect", names->dialects, names->n_dialects);
+	for (size_t i = 0; names && names->n_quirks && i < provider->n_quirks; i++) {
+		char key[32];
+		rl_str quirk = provider->quirks[i];
+
+		snprintf(key, sizeof key, "quirks[%zu]", i);
+		if (!among(rl_str_sub(quirk, quirk.n && quirk.p[0] == '-', SIZE_MAX), names->quirks, names->n_quirks))
+			rl_schema_fail_unknown(cx, key, "quirk", names->quirks, names->n_quirks);
+	}
 	if (rl_schema_written(cx, "api_key") && rl_schema_written(cx, "keys"))
 		rl_schema_fail(cx, "keys", "stands beside api_key: write one of the two");
 	else if (rl_schema_written(cx, "keys"))

@@ -132,6 +132,8 @@ struct rl_cfg_provider {
 	size_t n_body_remove;
 	rl_str *models; /* ids known without asking the provider */
 	size_t n_models;
+	rl_str *quirks; /* names; with "-" in front: taken away from the preset's */
+	size_t n_quirks;
 	rl_str ca_file;                        /* instead of the system's */
 	struct rl_secret proxy;                /* address with credentials, or "none"; unset: the environment decides */
 	rl_str client_certificate, client_key; /* PEM files; both or none */
@@ -188,6 +190,8 @@ struct rl_config_names {
 	size_t n_dialects;
 	const rl_str *strategies;
 	size_t n_strategies;
+	const rl_str *quirks; /* none given: not checked */
+	size_t n_quirks;
 };
 
 /*

@@ -682,6 +682,19 @@ static const struct rl_schema_row provider_rows[] = {
 	 MANY(rl_cfg_provider, models),
 	 .max = 10000,
 	 .doc = "Model ids to offer without asking the provider for its list."},
+	{.key = "quirks",
+	 .type = RL_SCHEMA_STRINGS,
+	 MANY(rl_cfg_provider, quirks),
+	 .max = 64,
+	 .example = "[max_tokens, -no_developer_role]",
+	 .doc = "How its way of speaking the dialect differs from the original's, beside what is known of a provider of "
+		"this name at its own address; a `-` in front takes one away. For what is translated: "
+		"`no_developer_role` (instructions are of the role system), `max_tokens` or `max_completion_tokens` (the "
+		"name of the limit), `no_n`, `no_seed`, `random_seed`, `no_logprobs`, `no_schema`, `json_object_schema`, "
+		"`no_tool_choice`, `tool_choice_any`, `short_tool_ids`, `no_stream_options`, `no_sampling`, `top_k`, "
+		"`no_image_url`, `no_reasoning_effort`, `reasoning_back` (thoughts of earlier turns are sent back), "
+		"`reasoning_field` (they are called `reasoning`), `cache_breakpoint` and `cache_control` (marks for caches "
+		"that it takes), `no_adaptive_thinking`, `schema_subset`."},
 	{.key = "ca_file",
 	 .type = RL_SCHEMA_STRING,
 	 F(rl_cfg_provider, ca_file),

@@ -5,6 +5,7 @@
 #include <assert.h>
 
 extern const struct rl_dialect rl_dialect_anthropic;
+extern const struct rl_dialect rl_dialect_gemini;
 extern const struct rl_dialect rl_dialect_openai;
 extern const struct rl_dialect rl_dialect_ollama;
 extern const struct rl_dialect rl_dialect_responses;
@@ -14,6 +15,7 @@ const struct rl_dialect *const rl_dialects[] = {
 	&rl_dialect_anthropic,
 	&rl_dialect_ollama,
 	&rl_dialect_responses,
+	&rl_dialect_gemini,
 	NULL,
 };
 

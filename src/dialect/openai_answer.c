@@ -54,6 +54,15 @@ static const struct rl_field choice_fields[] = {
 	RL_WHOLE("finish_reason", read_finish),
 };
 
+/* vLLM says which stop sequence was met; a number there is a token, and theirs. */
+static void take_stop_sequence(struct rl_reader *p, struct rl_choice *choice)
+{
+	static const rl_str key = RL_STR_INIT("\"stop_reason\"");
+
+	if (rl_json_type_of(rl_table_find(choice->extras, key)) == RL_JSON_STRING)
+		rl_read_text(p, NULL, rl_table_take(&choice->extras, key), &choice->stop_sequence);
+}
+
 static bool has_call(const struct rl_message *message)
 {
 	for (size_t i = 0; i < message->n_parts; i++)
@@ -82,6 +91,8 @@ static void read_choices(struct rl_reader *p, const struct rl_place *at, rl_str 
 		choice->index = (uint32_t)response->n_choices++;
 		choice->message.role = RL_ROLE_ASSISTANT;
 		rl_table_read(p, &here, element, choice_fields, RL_N_FIELDS(choice_fields), choice, &choice->extras);
+		if (choice->extras.n)
+			take_stop_sequence(p, choice);
 		/* A call that stopped for no reason of its own stopped for the call. */
 		if (choice->finish == RL_FINISH_STOP && has_call(&choice->message))
 			choice->finish = RL_FINISH_TOOL_CALLS;

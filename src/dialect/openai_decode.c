@@ -306,17 +306,52 @@ static void take_content(struct decode *d, uint32_t choice, rl_str content, rl_s
 
 static void take_reasoning(struct decode *d, uint32_t choice, const struct delta *delta)
 {
-	bool older = delta->reasoning_content.n > 0;
+	rl_str older = delta->reasoning_content, newer = delta->reasoning;
+	bool both = older.n && newer.n;
 	struct rl_event event = {
 		.kind = RL_EVENT_REASONING,
 		.choice = choice,
-		.text = older ? delta->reasoning_content : delta->reasoning,
+		.text = older.n ? older : newer,
 		.signature = delta->reasoning_signature,
-		.spelling = older ? rl_str_make(NULL, 0) : RL_STR("reasoning"),
+		.spelling = both && rl_str_eq(older, newer) ? RL_STR("both")
+			    : older.n                       ? rl_str_make(NULL, 0)
+							    : RL_STR("reasoning"),
 	};
 
+	if (event.signature.n)
+		event.family = rl_seal_open(&event.signature, RL_STR(RL_OPENAI_NAME));
 	if (event.text.n || event.signature.n)
 		send(d, &event);
+	/* The same said twice is one thought; two different ones are two. */
+	if (!both || rl_str_eq(older, newer))
+		return;
+	event.text = newer;
+	event.signature = event.family = rl_str_make(NULL, 0);
+	event.spelling = RL_STR("reasoning");
+	send(d, &event);
+}
+
+/* `annotations`, if all of them are of the kind that is known: else they are an extra, as they were. */
+static void take_annotations(struct decode *d, uint32_t choice, struct rl_extras *extras)
+{
+	static const rl_str key = RL_STR_INIT("\"annotations\"");
+	struct rl_citation citation;
+	struct rl_json_iter iter;
+	rl_str list = rl_table_find(*extras, key), element;
+
+	rl_json_iter_array(&iter, list);
+	while (rl_json_iter_next(&iter, &element))
+		if (!rl_openai_read_citation(&d->reader, element, &citation))
+			return;
+	if (rl_table_count(list))
+		rl_table_take(extras, key);
+	rl_json_iter_array(&iter, list);
+	while (!d->reader.err && rl_json_iter_next(&iter, &element) &&
+	       rl_openai_read_citation(&d->reader, element, &citation)) {
+		struct rl_event event = {.kind = RL_EVENT_CITATION, .choice = choice, .citation = &citation};
+
+		send(d, &event);
+	}
 }
 
 static void take_delta(struct decode *d, uint32_t choice, rl_str raw, rl_str logprobs)
@@ -341,6 +376,8 @@ static void take_delta(struct decode *d, uint32_t choice, rl_str raw, rl_str log
 	take_content(d, choice, delta.content, logprobs);
 	send_text(d, RL_EVENT_REFUSAL, choice, delta.refusal);
 	take_calls(d, choice, &delta);
+	if (delta.extras.n)
+		take_annotations(d, choice, &delta.extras);
 	send_extras(d, RL_EXTRA_DELTA, choice, delta.extras);
 }
 

@@ -6,6 +6,13 @@
 #include "dialect/openai_priv.h"
 #include "dialect/table.h"
 
+/* What a vendor made something else than text of (`reasoning`: an object with options) is not ours. */
+static void read_if_text(struct rl_reader *p, const struct rl_place *at, rl_str value, void *field)
+{
+	if (rl_json_type_of(value) == RL_JSON_STRING)
+		rl_read_text(p, at, value, field);
+}
+
 /* --- parts of a message --- */
 
 /* "data:image/png;base64,..." (RFC 2397) to its halves; any other address stays one. */
@@ -107,6 +114,70 @@ static void read_part_refusal(struct rl_reader *p, const struct rl_place *at, rl
 	rl_read_text(p, at, value, &part->text);
 }
 
+/* Mistral's {"type":"thinking","thinking":[{"type":"text","text":"..."}]}. */
+static void read_thinking(struct rl_reader *p, rl_str value, struct rl_part *part)
+{
+	static const rl_str keys[] = {RL_STR_INIT("thinking"), RL_STR_INIT("text")};
+	struct rl_json_span span;
+	struct rl_json_iter iter;
+	rl_str element, text;
+	struct rl_buf all;
+
+	rl_buf_init(&all, value.n + 1);
+	rl_json_find(value, &keys[0], 1, &span);
+	rl_json_iter_array(&iter, rl_json_span_text(value, &span));
+	while (rl_json_iter_next(&iter, &element)) {
+		rl_json_find(element, &keys[1], 1, &span);
+		if (span.type == RL_JSON_STRING &&
+		    !rl_json_unescape(rl_json_span_text(element, &span), p->arena, &text))
+			rl_buf_add(&all, text);
+	}
+	part->kind = RL_PART_REASONING;
+	part->reasoning = (struct rl_reasoning){.text = rl_arena_dup(p->arena, rl_buf_str(&all)),
+						.spelling = RL_STR("thinking"),
+						.json = value};
+	if ((!part->reasoning.text.p && all.n) || !rl_buf_ok(&all))
+		rl_table_nomem(p);
+	rl_buf_fini(&all);
+}
+
+struct mark {
+	rl_str type, mode; /* raw */
+	rl_str ttl;
+};
+
+/*
+ * {"mode":"explicit","ttl":"30m"} of this API, or {"type":"ephemeral","ttl":"1h"} as OpenRouter and LiteLLM take it from
+ * clients of theirs; false, and an extra as before: something else.
+ */
+static bool read_mark(struct rl_reader *p, rl_str value, bool ephemeral, struct rl_cache_mark *out)
+{
+	static const struct rl_field fields[] = {
+		RL_FIELD(struct mark, type, "type", rl_read_raw),
+		RL_FIELD(struct mark, mode, "mode", rl_read_raw),
+		RL_FIELD(struct mark, ttl, "ttl", read_if_text),
+	};
+	struct mark mark = {.ttl = {NULL, 0}};
+
+	if (rl_json_type_of(value) != RL_JSON_OBJECT)
+		return false;
+	rl_table_read(p, NULL, value, fields, RL_N_FIELDS(fields), &mark, NULL);
+	if (p->err || (ephemeral ? !rl_json_string_is(mark.type, RL_STR("ephemeral"))
+				 : mark.type.p || !rl_json_string_is(mark.mode, RL_STR("explicit"))))
+		return false;
+	*out = (struct rl_cache_mark){.set = true, .ttl = mark.ttl, .json = value};
+	return true;
+}
+
+void rl_openai_take_mark(struct rl_reader *p, struct rl_extras *extras, struct rl_cache_mark *out)
+{
+	static const rl_str keys[] = {RL_STR_INIT("\"prompt_cache_breakpoint\""), RL_STR_INIT("\"cache_control\"")};
+
+	for (size_t k = 0; k < RL_N_FIELDS(keys) && !out->set; k++)
+		if (read_mark(p, rl_table_find(*extras, keys[k]), k == 1, out))
+			rl_table_take(extras, keys[k]);
+}
+
 /* One element of a `content` list. A type that is not in the table stays RAW. */
 static void read_part(struct rl_reader *p, const struct rl_place *at, rl_str value, struct rl_part *part)
 {
@@ -133,6 +204,12 @@ static void read_part(struct rl_reader *p, const struct rl_place *at, rl_str val
 		rl_table_read(p, at, value, types[i].fields, 2, part, &part->extras);
 		if (!part->kind)
 			rl_table_fail(p, at, "lacks the member that its type names");
+		if (part->extras.n)
+			rl_openai_take_mark(p, &part->extras, &part->cache);
+		return;
+	}
+	if (rl_json_string_is(type, RL_STR("thinking"))) {
+		read_thinking(p, value, part);
 		return;
 	}
 	part->kind = RL_PART_RAW;
@@ -218,18 +295,11 @@ static void read_tool_call(struct rl_reader *p, const struct rl_place *at, rl_st
 
 /* A message's members before its role says what they mean. */
 struct members {
-	rl_str role, content, tool_calls, function_call;          /* raw */
-	rl_str name, refusal, tool_call_id;                       /* text */
-	rl_str reasoning_content, reasoning, reasoning_signature; /* text */
+	rl_str role, content, tool_calls, function_call; /* raw */
+	rl_str name, refusal, tool_call_id;              /* text */
+	struct rl_openai_thoughts thoughts;
 	struct rl_extras extras;
 };
-
-/* A vendor's `reasoning` may be something else than text (an object with options): then it is not ours. */
-static void read_reasoning(struct rl_reader *p, const struct rl_place *at, rl_str value, void *field)
-{
-	if (rl_json_type_of(value) == RL_JSON_STRING)
-		rl_read_text(p, at, value, field);
-}
 
 static const struct rl_field message_fields[] = {
 	RL_FIELD(struct members, role, "role", rl_read_raw),
@@ -239,9 +309,9 @@ static const struct rl_field message_fields[] = {
 	RL_FIELD(struct members, name, "name", rl_read_text),
 	RL_FIELD(struct members, refusal, "refusal", rl_read_text),
 	RL_FIELD(struct members, tool_call_id, "tool_call_id", rl_read_text),
-	RL_FIELD(struct members, reasoning_content, "reasoning_content", read_reasoning),
-	RL_FIELD(struct members, reasoning, "reasoning", read_reasoning),
-	RL_FIELD(struct members, reasoning_signature, "reasoning_signature", read_reasoning),
+	RL_FIELD(struct members, thoughts.reasoning_content, "reasoning_content", read_if_text),
+	RL_FIELD(struct members, thoughts.reasoning, "reasoning", read_if_text),
+	RL_FIELD(struct members, thoughts.signature, "reasoning_signature", read_if_text),
 };
 
 static enum rl_role role_of(rl_str raw, bool *legacy)
@@ -278,20 +348,6 @@ static void read_result(struct rl_reader *p, const struct rl_place *at, const st
 	out->n_parts = 1;
 }
 
-static void put_reasoning(const struct members *m, struct rl_message *out)
-{
-	bool older = m->reasoning_content.p != NULL;
-
-	if (!older && !m->reasoning.p && !m->reasoning_signature.p)
-		return;
-	out->parts[out->n_parts++] = (struct rl_part){
-		.kind = RL_PART_REASONING,
-		.reasoning = {.text = older ? m->reasoning_content : m->reasoning,
-			      .signature = m->reasoning_signature,
-			      .spelling = older || !m->reasoning.p ? rl_str_make(NULL, 0) : RL_STR("reasoning")},
-	};
-}
-
 static void read_calls(struct rl_reader *p, const struct rl_place *at, const struct members *m, struct rl_message *out)
 {
 	struct rl_place calls = {at, "tool_calls", 0}, legacy = {at, "function_call", 0};
@@ -303,7 +359,11 @@ static void read_calls(struct rl_reader *p, const struct rl_place *at, const str
 	rl_json_iter_array(&iter, m->tool_calls);
 	for (size_t i = 0; !p->err && rl_json_iter_next(&iter, &element); i++) {
 		struct rl_place here = {&calls, NULL, i};
-		read_tool_call(p, &here, element, &out->parts[out->n_parts++]);
+		struct rl_part *call = &out->parts[out->n_parts++];
+
+		read_tool_call(p, &here, element, call);
+		if (call->extras.n && call->call.kind != RL_TOOL_KIND_HOSTED)
+			rl_openai_put_call_seal(p, call, out);
 	}
 	if (!m->function_call.p || p->err)
 		return;
@@ -312,6 +372,72 @@ static void read_calls(struct rl_reader *p, const struct rl_place *at, const str
 	part->kind = RL_PART_TOOL_CALL;
 	read_function_call(p, &legacy, m->function_call, &part->call);
 	part->call.kind = RL_TOOL_KIND_LEGACY;
+}
+
+/* --- annotations --- */
+
+struct url_citation {
+	rl_str type, inner; /* raw */
+	rl_str url, title;
+	int64_t start, end;
+};
+
+static void read_position(struct rl_reader *p, const struct rl_place *at, rl_str value, void *field)
+{
+	uint64_t number;
+
+	(void)p, (void)at;
+	if (rl_json_u64(value, &number) && number <= INT32_MAX)
+		*(int64_t *)field = (int64_t)number;
+}
+
+bool rl_openai_read_citation(struct rl_reader *p, rl_str value, struct rl_citation *out)
+{
+	static const struct rl_field outer[] = {RL_FIELD(struct url_citation, type, "type", rl_read_raw),
+						RL_FIELD(struct url_citation, inner, "url_citation", rl_read_raw)};
+	static const struct rl_field fields[] = {
+		RL_FIELD(struct url_citation, url, "url", read_if_text),
+		RL_FIELD(struct url_citation, title, "title", read_if_text),
+		RL_FIELD(struct url_citation, start, "start_index", read_position),
+		RL_FIELD(struct url_citation, end, "end_index", read_position),
+	};
+	struct url_citation said = {.start = RL_UNSET, .end = RL_UNSET};
+
+	if (rl_json_type_of(value) == RL_JSON_OBJECT)
+		rl_table_read(p, NULL, value, outer, RL_N_FIELDS(outer), &said, NULL);
+	if (!rl_json_string_is(said.type, RL_STR("url_citation")) || rl_json_type_of(said.inner) != RL_JSON_OBJECT)
+		return false;
+	rl_table_read(p, NULL, said.inner, fields, RL_N_FIELDS(fields), &said, NULL);
+	*out = (struct rl_citation){.url = said.url,
+				    .title = said.title,
+				    .start = said.start,
+				    .end = said.end,
+				    .document = RL_UNSET,
+				    .json = value};
+	return !p->err;
+}
+
+/* `annotations` belong to the text; a list that is of something else, or has no text, stays an extra. */
+static void take_annotations(struct rl_reader *p, struct rl_message *out, size_t first)
+{
+	static const rl_str key = RL_STR_INIT("\"annotations\"");
+	struct rl_json_iter iter;
+	rl_str list = rl_table_find(out->extras, key), element;
+	size_t n = 0;
+	size_t count = rl_table_count(list);
+
+	if (!count || first == out->n_parts || out->parts[first].kind != RL_PART_TEXT)
+		return;
+	struct rl_citation *citations = rl_table_make(p, count, sizeof *citations);
+
+	rl_json_iter_array(&iter, list);
+	while (citations && rl_json_iter_next(&iter, &element) && rl_openai_read_citation(p, element, &citations[n]))
+		n++;
+	if (!citations || n < count)
+		return;
+	out->parts[first].citations = citations;
+	out->parts[first].n_citations = n;
+	rl_table_take(&out->extras, key);
 }
 
 /*
@@ -341,14 +467,24 @@ void rl_openai_read_message(struct rl_reader *p, const struct rl_place *at, rl_s
 		read_result(p, at, &m, legacy, out);
 		return;
 	}
-	/* Reasoning, text, refusal, legacy call, and the lists. */
-	out->parts = rl_table_make(p, 4 + rl_table_count(m.content) + rl_table_count(m.tool_calls), sizeof *out->parts);
+	size_t calls = rl_table_count(m.tool_calls), room = 5 + rl_table_count(m.content) + 2 * calls;
+
+	if (out->extras.n)
+		room += rl_openai_take_thoughts(&m.thoughts, &out->extras);
+	/* Two thoughts, text, refusal, legacy call, and the lists, each call with its seal. */
+	out->parts = rl_table_make(p, room, sizeof *out->parts);
 	if (!out->parts)
 		return;
-	put_reasoning(&m, out);
+	rl_openai_put_thoughts(p, &m.thoughts, out);
+	size_t first = out->n_parts;
+
 	if (m.content.p)
 		read_content(p, &content, m.content, out->parts, &out->n_parts);
+	if (out->extras.n)
+		take_annotations(p, out, first);
 	if (m.refusal.p)
 		out->parts[out->n_parts++] = (struct rl_part){.kind = RL_PART_REFUSAL, .text = m.refusal};
 	read_calls(p, at, &m, out);
+	if (m.thoughts.details.p && calls)
+		rl_openai_order_seals(out);
 }

@@ -71,6 +71,8 @@ static void read_tool(struct rl_reader *p, const struct rl_place *at, rl_str val
 		return;
 	}
 	rl_table_read(p, at, value, tool->kind == RL_TOOL_KIND_FUNCTION ? function : custom, 2, tool, &tool->extras);
+	if (tool->extras.n)
+		rl_openai_take_mark(p, &tool->extras, &tool->cache);
 	if (!tool->name.n)
 		rl_table_fail(p, at, "has no name");
 }

@@ -96,6 +96,30 @@ static void keep_extra(struct rl_reader *p, struct extras_list *list, rl_str key
 	list->v[list->n++] = (struct rl_extra){key, json};
 }
 
+rl_str rl_table_find(struct rl_extras extras, rl_str key)
+{
+	for (size_t i = 0; i < extras.n; i++)
+		if (rl_str_eq(extras.v[i].key, key))
+			return extras.v[i].json;
+	return (rl_str){NULL, 0};
+}
+
+rl_str rl_table_take(struct rl_extras *extras, rl_str key)
+{
+	struct rl_extra *v = (struct rl_extra *)(uintptr_t)extras->v; /* of the arena, made above */
+
+	for (size_t i = 0; i < extras->n; i++) {
+		rl_str json = v[i].json;
+
+		if (!rl_str_eq(v[i].key, key))
+			continue;
+		memmove(&v[i], &v[i + 1], (extras->n - i - 1) * sizeof *v);
+		extras->n--;
+		return json;
+	}
+	return (rl_str){NULL, 0};
+}
+
 static const struct rl_field *field_of(const struct rl_field *fields, size_t n, rl_str key)
 {
 	for (size_t i = 0; i < n; i++)

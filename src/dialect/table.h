@@ -59,6 +59,10 @@ void rl_table_fail(struct rl_reader *p, const struct rl_place *at, const char *w
 void rl_table_nomem(struct rl_reader *p);
 /* Zeroed memory, one element at least; NULL, and the failure noted, when there is none. */
 void *rl_table_make(struct rl_reader *p, size_t count, size_t size);
+/* The raw value of the first member of this name, `key` in quotes; p == NULL if there is none. */
+rl_str rl_table_find(struct rl_extras extras, rl_str key);
+/* Takes a member out of a list that rl_table_read made: its raw value; p == NULL if it is not there. */
+rl_str rl_table_take(struct rl_extras *extras, rl_str key);
 /* How many elements an array has; 0 for anything else. */
 size_t rl_table_count(rl_str array);
 /* The raw value of an object's member "type"; empty when there is none. */

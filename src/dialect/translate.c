@@ -118,11 +118,19 @@ void rl_drop(struct rl_translation *t, const char *format, ...)
 	drop(t, name);
 }
 
+/* null, "", [] and {}: whoever leaves these out changes nothing. */
+static bool says_nothing(rl_str json)
+{
+	return !json.n || json.p[0] == 'n' || (json.n == 2 && strchr("\"[{", json.p[0]));
+}
+
 void rl_drop_extras(struct rl_translation *t, const char *place, struct rl_extras extras)
 {
 	for (size_t i = 0; i < extras.n; i++) {
 		rl_str key = extras.v[i].key; /* raw, with its quotes */
 
+		if (says_nothing(extras.v[i].json))
+			continue;
 		key = rl_str_sub(key, 1, key.n > 1 ? key.n - 2 : 0);
 		rl_drop(t, "%s%s%.*s", place, *place ? "." : "", (int)(key.n < 100 ? key.n : 100), key.n ? key.p : "");
 	}

@@ -30,27 +30,30 @@
  * How a provider's way of speaking its dialect differs from the original's: data, from its preset and the
  * configuration. Zero is the original.
  */
-#define RL_QUIRKS(X)                                                                                              \
-	X(NO_DEVELOPER, "no_developer_role")            /* instructions have the role "system" */                 \
-	X(MAX_TOKENS, "max_tokens")                     /* the limit is called max_tokens (chat) */               \
-	X(MAX_COMPLETION, "max_completion_tokens")      /* the limit is called max_completion_tokens (chat) */    \
-	X(NO_N, "no_n")                                 /* one choice only */                                     \
-	X(NO_SEED, "no_seed")                           /* a seed is an error */                                  \
-	X(NO_LOGPROBS, "no_logprobs")                   /* asking for them is an error */                         \
-	X(NO_SCHEMA, "no_schema")                       /* no JSON schema for the answer */                       \
-	X(NO_TOOL_CHOICE, "no_tool_choice")             /* cannot be told to use a tool */                        \
-	X(NO_STREAM_OPTIONS, "no_stream_options")       /* stream_options is an error */                          \
-	X(NO_SAMPLING, "no_sampling")                   /* temperature, top_p and top_k are errors */             \
-	X(NO_IMAGE_URL, "no_image_url")                 /* pictures only as base64 */                             \
-	X(SHORT_TOOL_IDS, "short_tool_ids")             /* ids of calls are nine letters and digits (Mistral) */  \
-	X(TOOL_CHOICE_ANY, "tool_choice_any")           /* "any" in place of "required" (Mistral) */              \
-	X(RANDOM_SEED, "random_seed")                   /* the seed is called random_seed (Mistral) */            \
-	X(TOP_K, "top_k")                               /* takes top_k where the original does not (vLLM) */      \
-	X(REASONING_BACK, "reasoning_back")             /* thoughts of earlier turns must come back (DeepSeek) */ \
-	X(REASONING_FIELD, "reasoning_field")           /* thoughts are called `reasoning` (vLLM, Groq) */        \
-	X(NO_ADAPTIVE_THINKING, "no_adaptive_thinking") /* thinking by a budget only (Claude before 4.6) */       \
-	X(SCHEMA_SUBSET, "schema_subset")               /* schemas of tools in OpenAPI's subset (older Gemini) */ \
-	X(JSON_OBJECT_SCHEMA, "json_object_schema")     /* a schema stands in {"type":"json_object"} (llama.cpp) */
+#define RL_QUIRKS(X)                                                                                                \
+	X(NO_DEVELOPER, "no_developer_role")            /* instructions have the role "system" */                   \
+	X(MAX_TOKENS, "max_tokens")                     /* the limit is called max_tokens (chat) */                 \
+	X(MAX_COMPLETION, "max_completion_tokens")      /* the limit is called max_completion_tokens (chat) */      \
+	X(NO_N, "no_n")                                 /* one choice only */                                       \
+	X(NO_SEED, "no_seed")                           /* a seed is an error */                                    \
+	X(NO_LOGPROBS, "no_logprobs")                   /* asking for them is an error */                           \
+	X(NO_SCHEMA, "no_schema")                       /* no JSON schema for the answer */                         \
+	X(NO_TOOL_CHOICE, "no_tool_choice")             /* cannot be told to use a tool */                          \
+	X(NO_STREAM_OPTIONS, "no_stream_options")       /* stream_options is an error */                            \
+	X(NO_SAMPLING, "no_sampling")                   /* temperature, top_p and top_k are errors */               \
+	X(NO_IMAGE_URL, "no_image_url")                 /* pictures only as base64 */                               \
+	X(SHORT_TOOL_IDS, "short_tool_ids")             /* ids of calls are nine letters and digits (Mistral) */    \
+	X(TOOL_CHOICE_ANY, "tool_choice_any")           /* "any" in place of "required" (Mistral) */                \
+	X(RANDOM_SEED, "random_seed")                   /* the seed is called random_seed (Mistral) */              \
+	X(TOP_K, "top_k")                               /* takes top_k where the original does not (vLLM) */        \
+	X(REASONING_BACK, "reasoning_back")             /* thoughts of earlier turns must come back (DeepSeek) */   \
+	X(REASONING_FIELD, "reasoning_field")           /* thoughts are called `reasoning` (vLLM, Groq) */          \
+	X(NO_ADAPTIVE_THINKING, "no_adaptive_thinking") /* thinking by a budget only (Claude before 4.6) */         \
+	X(SCHEMA_SUBSET, "schema_subset")               /* schemas of tools in OpenAPI's subset (older Gemini) */   \
+	X(JSON_OBJECT_SCHEMA, "json_object_schema")     /* a schema stands in {"type":"json_object"} (llama.cpp) */ \
+	X(NO_EFFORT, "no_reasoning_effort")             /* reasoning_effort is an error */                          \
+	X(CACHE_BREAKPOINT, "cache_breakpoint")         /* takes prompt_cache_breakpoint on parts (GPT-5.6) */      \
+	X(CACHE_CONTROL, "cache_control")               /* takes cache_control on parts (OpenRouter, LiteLLM) */
 
 enum rl_quirk {
 #define X(id, name, ...) RL_QUIRK_##id,
@@ -92,7 +95,7 @@ void rl_translation_init(struct rl_translation *t, struct rl_arena *arena, const
 
 /* Names what is left out, as a path in the client's own words: "logit_bias", "messages[2].name". Once each. */
 void rl_drop(struct rl_translation *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* All members of a list of extras, each below `place` ("tools[1]"; empty: at the top). */
+/* All members of a list of extras that say something (not null, "", [], {}), each below `place` ("tools[1]"; empty: at the top). */
 void rl_drop_extras(struct rl_translation *t, const char *place, struct rl_extras extras);
 /* `param`: the member in the client's words, or empty. The sentence says what the target cannot do. */
 void rl_refuse(struct rl_translation *t, rl_str param, const char *format, ...) __attribute__((format(printf, 3, 4)));

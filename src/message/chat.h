@@ -130,7 +130,7 @@ struct rl_choice {
 	rl_str finish_word;        /* the provider's own: when `finish` is OTHER, or says less than it */
 	rl_str stop_sequence;      /* the one that was met, where the provider says it; p == NULL: not said */
 	struct rl_message message; /* a completion's text is one TEXT part */
-	rl_str logprobs;           /* raw, or empty */
+	rl_str logprobs;           /* raw, in the form of OpenAI's API, whoever read it; or empty */
 	struct rl_extras extras;
 };
 
@@ -150,6 +150,7 @@ struct rl_chat_response {
 	struct rl_embedding *embeddings;
 	size_t n_embeddings;
 	enum rl_encoding encoding; /* in which to write the embeddings; UNSAID: as they came */
+	bool single_input; /* as in the request: one embedding is written, where the dialect tells it from a list */
 	struct rl_usage usage;
 	rl_str usage_json; /* the provider's own object, raw, in the words of `dialect`; or empty */
 	struct rl_extras extras;

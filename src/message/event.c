@@ -8,6 +8,8 @@
 #define HEAD_MAX_BYTES 8192
 /* A usage object: ours is below 300 bytes, vendors add their own details. */
 #define USAGE_MAX_BYTES 16384
+/* A seal holds a thought, encrypted: as long as an answer may be. */
+#define SEAL_MAX_BYTES (1024u * 1024)
 
 static const char *const kind_names[RL_EVENT_COUNT] = {
 #define X(id, name) [RL_EVENT_##id] = name,
@@ -31,6 +33,7 @@ void rl_encoder_init(struct rl_encoder *codec, unsigned operation, bool include_
 	*codec = (struct rl_encoder){.operation = operation, .include_usage = include_usage};
 	rl_buf_init(&codec->head, HEAD_MAX_BYTES);
 	rl_buf_init(&codec->usage, USAGE_MAX_BYTES);
+	rl_buf_init(&codec->seal.bytes, SEAL_MAX_BYTES);
 }
 
 void rl_encoder_fini(struct rl_encoder *codec)
@@ -39,6 +42,7 @@ void rl_encoder_fini(struct rl_encoder *codec)
 		return;
 	rl_buf_fini(&codec->head);
 	rl_buf_fini(&codec->usage);
+	rl_buf_fini(&codec->seal.bytes);
 }
 
 void rl_encoder_lose(struct rl_encoder *codec, const char *what)

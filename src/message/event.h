@@ -103,16 +103,26 @@ void rl_decoder_init(struct rl_decoder *codec);
 
 #define RL_ENCODER_LOST_MAX 8u
 
+/* The seal of a thought, held back until what follows says whose it is: it may come in pieces, or belong to a call. */
+struct rl_codec_seal {
+	struct rl_buf bytes;
+	uint32_t choice, part;
+	bool held, text, summary; /* text: some stood before it in its part */
+	char family[33], id[81];  /* as text; too long is none */
+};
+
 /* To a client's stream. */
 struct rl_encoder {
-	unsigned operation;                         /* enum rl_operation of the dialect room */
-	bool include_usage;                         /* the client asked for it */
-	bool ended;                                 /* DONE or ERROR is out: the rest is ignored */
+	unsigned operation; /* enum rl_operation of the dialect room */
+	bool include_usage; /* the client asked for it */
+	bool array;         /* elements of one JSON array in place of the dialect's framing (Gemini, without alt=sse) */
+	bool ended;         /* DONE or ERROR is out: the rest is ignored */
 	uint64_t opened[RL_CODEC_CHOICES_MAX / 64]; /* choices whose first chunk is out */
 	struct rl_buf head;                         /* what each chunk begins with */
 	struct rl_buf usage;                        /* the last usage object */
 	/* What was asked, for dialects whose answers repeat it; read with the first event and not later. Or NULL. */
 	const struct rl_chat_request *request;
+	struct rl_codec_seal seal;
 	void *own; /* what else the dialect must remember: its `encoder_bytes`, zeroed, of whoever made the codec; or NULL */
 	const char *lost[RL_ENCODER_LOST_MAX]; /* what of the answer the client's words lack ("answer.citations") */
 	unsigned n_lost;

@@ -96,13 +96,15 @@ struct rl_reasoning {
 	rl_str spelling; /* the field's name where it is another than the dialect's usual one; else empty */
 	rl_str id;       /* of the block, where the dialect has one */
 	rl_str family;   /* whose seals these are ("anthropic"); empty: there is none */
+	rl_str json;     /* the block as it was, raw, in the words of the dialect that read it; or empty */
 	bool summary;    /* the text is the provider's summary of the thought, not the thought */
 };
 
 /* "Everything up to here may be cached", on a part, a tool or a whole request. */
 struct rl_cache_mark {
 	bool set;
-	rl_str ttl; /* "5m", "1h"; empty: the provider's usual one */
+	rl_str ttl;  /* "5m", "1h"; empty: the provider's usual one */
+	rl_str json; /* the mark as it was, raw, in the words of the dialect that read it; or empty */
 };
 
 /* Where a piece of the answer's text comes from. What does not apply is empty, or RL_UNSET. */

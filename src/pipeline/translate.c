@@ -267,6 +267,7 @@ enum rl_err rl_translate_whole(struct rl_request *rq)
 		response.model = response.model.n ? response.model : tr->facts.model;
 		response.encoding = tr->message.encoding;
 		response.request = &tr->message;
+		response.single_input = tr->message.single_input;
 		tr->client->write_response(tr->operation, &response, &tr->t, &out);
 		err = rl_buf_ok(&out) ? tr->t.err : RL_ERR_NOMEM;
 	}

@@ -23,8 +23,7 @@ static const char *const *built_in(const struct rl_provider *provider)
 	static const char *const none[] = {NULL};
 	const struct rl_preset *preset = rl_preset_find(provider->name);
 	/* A provider of that name at another address is somebody else. */
-	bool same = preset &&
-		    (!provider->settings->base_url.n || rl_str_eq(provider->settings->base_url, preset->base_url));
+	bool same = preset && rl_preset_is_at(preset, provider->settings->base_url);
 
 	return same ? preset->models : none;
 }

@@ -218,6 +218,27 @@ static enum rl_err make_body_members(struct rl_provider *p, struct rl_arena *are
 	return RL_OK;
 }
 
+/* What is known of the vendor at its own address, and what the configuration knows better. */
+static void gather_quirks(struct rl_provider *p)
+{
+	const struct rl_preset *preset = rl_preset_find(p->name);
+
+	if (preset && rl_preset_is_at(preset, p->settings->base_url))
+		p->quirks = preset->quirks;
+	for (size_t i = 0; i < p->settings->n_quirks; i++) {
+		rl_str name = p->settings->quirks[i];
+		bool less = name.n && name.p[0] == '-';
+		enum rl_quirk quirk = rl_quirk_find(rl_str_sub(name, less, SIZE_MAX));
+
+		if (quirk == RL_QUIRK_COUNT) /* the config room lets no others through */
+			continue;
+		if (less)
+			p->quirks &= ~((uint64_t)1 << quirk);
+		else
+			p->quirks |= (uint64_t)1 << quirk;
+	}
+}
+
 static enum rl_err connect_origin(struct rl_provider *p, const struct rl_provider_env *env, const char **why)
 {
 	const struct rl_cfg_provider *s = p->settings;
@@ -289,6 +310,7 @@ enum rl_err rl_provider_init(struct rl_provider *provider, const struct rl_cfg_p
 		if (!provider->off.p)
 			return RL_ERR_NOMEM;
 	}
+	gather_quirks(provider);
 	enum rl_err err = make_keys(provider, env->arena);
 
 	if (!err)
@@ -313,7 +335,7 @@ void rl_provider_facts(const struct rl_provider *provider, rl_str model, struct 
 {
 	const struct rl_card *card = rl_cards_find(rl_cards_builtin(), model);
 
-	*out = (struct rl_facts){.provider = provider->name, .model = model};
+	*out = (struct rl_facts){.provider = provider->name, .model = model, .quirks = provider->quirks};
 	if (card && card->max_output_tokens != RL_CARD_UNKNOWN)
 		out->max_output_tokens = card->max_output_tokens;
 }

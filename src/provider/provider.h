@@ -32,6 +32,7 @@ struct rl_provider {
 	struct rl_header *headers; /* sent with each call, after the credentials */
 	size_t n_headers;
 	const struct rl_body_member *body_set;
+	uint64_t quirks; /* bits of enum rl_quirk: the preset's and the configured ones */
 	struct rl_provider_live *live;
 	struct rl_target_live *live_any; /* for models that no alias names */
 	rl_str off;                      /* why it is not used ("OPENAI_API_KEY is not set"); empty = on */

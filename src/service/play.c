@@ -350,7 +350,12 @@ static bool put_content(struct sim_request *rq, rl_str event)
 					 .retry_after_s = -1};
 
 		rl_buf_reset(&rq->sim->unit);
-		rq->dialect->write_stream_error(&error, &rq->sim->unit);
+		if (rq->encoding) /* in the midst of a stream: it may have numbers to go on with */
+			rq->dialect->encode_event(&rq->encoder,
+						  &(struct rl_event){.kind = RL_EVENT_ERROR, .fault = &error},
+						  &rq->sim->unit);
+		else
+			rq->dialect->write_stream_error(&error, &rq->sim->unit);
 		put_event(rq, rl_buf_str(&rq->sim->unit), true);
 		return false;
 	}

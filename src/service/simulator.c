@@ -69,6 +69,14 @@ static const struct sim_route *find_route(const struct rl_request_head *head)
 	return NULL;
 }
 
+/* Whether the path names the model. */
+static bool path_says(const struct sim_request *rq)
+{
+	const struct sim_route *route = find_route(&rq->x->head);
+
+	return route && route->verb.n;
+}
+
 /* What the path says of the request, which the body then does not. */
 static void take_path(struct sim_request *rq)
 {
@@ -185,7 +193,8 @@ static void answer(struct sim_request *rq)
 	struct rl_fault fault;
 
 	rq->id = answer_id(rq);
-	if (rl_sim_memo_find(rq)) {
+	/* What was given before is found by the body, which must be all that was said. */
+	if (!path_says(rq) && rl_sim_memo_find(rq)) {
 		rl_sim_play(rq);
 		return;
 	}

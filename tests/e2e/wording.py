@@ -259,9 +259,9 @@ class Responses:
         return reply.json()['error']['message']
 
 
-CLIENTS = [OpenAI, Anthropic]
+CLIENTS = [OpenAI, Anthropic, Gemini, Responses]
 # What a provider speaks: the dialect, and where its API begins at the simulator.
-PROVIDERS = {'openai': '/v1', 'anthropic': '/v1', 'ollama': ''}
+PROVIDERS = {'openai': '/v1', 'anthropic': '/v1', 'ollama': '', 'gemini': '/v1beta', 'responses': '/v1'}
 
 
 def same_json(one, other):

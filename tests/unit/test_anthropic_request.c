@@ -240,7 +240,7 @@ static void sampling_is_translated(void **state)
 	static const struct case_of cases[] = {
 		{"{'model':'m','messages':[],'max_tokens':9,'max_completion_tokens':7,'temperature':1.5,'stop':['a',' '],"
 		 "'seed':1,'frequency_penalty':1,'presence_penalty':1,'logprobs':true,'top_logprobs':2,'user':'u','n':1,"
-		 "'logit_bias':{},'stream':true,'stream_options':{'include_usage':true}}",
+		 "'logit_bias':{'5':1},'stream':true,'stream_options':{'include_usage':true}}",
 		 "{'model':'m','max_tokens':7,'messages':[],'temperature':1,'stop_sequences':['a'],'metadata':{'user_id':'u'},"
 		 "'stream':true}",
 		 "temperature, stop[1], seed, frequency_penalty, presence_penalty, logprobs, top_logprobs, logit_bias"},

@@ -455,7 +455,7 @@ static void reasons_have_their_meaning(void **state)
 		{"model_context_window_exceeded", "length", RL_FINISH_LENGTH},
 		{"tool_use", "tool_calls", RL_FINISH_TOOL_CALLS},
 		{"refusal", "content_filter", RL_FINISH_CONTENT_FILTER},
-		{"compaction", "compaction", RL_FINISH_OTHER},
+		{"compaction", "stop", RL_FINISH_OTHER},
 	};
 
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

@@ -20,7 +20,8 @@ static const rl_str dialects[] = {RL_STR_INIT("openai"), RL_STR_INIT("anthropic"
 static const rl_str strategies[] = {RL_STR_INIT("priority"), RL_STR_INIT("round_robin"), RL_STR_INIT("weighted")};
 #define NO_ORIGIN "expected an origin such as https://app.example or http://localhost:3000, or '*'\n"
 
-static const struct rl_config_names known = {dialects, 2, strategies, 3};
+static const rl_str quirks[] = {RL_STR_INIT("max_tokens"), RL_STR_INIT("no_n")};
+static const struct rl_config_names known = {dialects, 2, strategies, 3, quirks, 2};
 
 #define CANARY "sk-canary-1234567890"
 #define HASH "sha256:00112233445566778899aabbccddeeff00112233445566778899AABBCCDDEEFF"
@@ -163,6 +164,11 @@ static const struct {
 	 "f:1:24: models.m.strategy: unknown strategy 'prioity', did you mean 'priority'?\n"
 	 "f:1:54: models.m.targets[0].provider: unknown provider 'opena', did you mean 'openai'?\n"
 	 "f:2:31: providers.openai.dialect: unknown dialect 'opanai', did you mean 'openai'?\n"},
+	{"quirks", "providers: {p: {quirks: [no_n, -max_tokens, max_token, -no_m, '']}, q: {quirks: {no_n: true}}}\n",
+	 "f:1:45: providers.p.quirks[2]: unknown quirk 'max_token', did you mean 'max_tokens'?\n"
+	 "f:1:56: providers.p.quirks[3]: unknown quirk '-no_m', did you mean 'no_n'?\n"
+	 "f:1:63: providers.p.quirks[4]: must not be empty\n"
+	 "f:1:81: providers.q.quirks: expected a list, got a map\n"},
 	{"no provider at all", "models: {m: {targets: [{provider: p, model: x}]}}\n",
 	 "f:1:35: models.m.targets[0].provider: unknown provider 'p'\n"},
 	{"who serves what names no model",

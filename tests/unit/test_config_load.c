@@ -212,6 +212,7 @@ static const char full[] =
 	"      set: {service_tier: flex, n: 1, t: 0.5, deep: {a: [1, 'x', ~, true]}, text: '7', odd: 007}\n"
 	"      remove: [user]\n"
 	"    models: [m1, 4.1]\n"
+	"    quirks: [max_tokens, -no_n]\n"
 	"    ca_file: /ca.pem\n"
 	"    proxy: http://u:p@proxy.test:3128\n"
 	"    client_certificate: /us.pem\n"
@@ -250,6 +251,8 @@ static void check_full_provider(const struct rl_cfg_provider *p)
 	assert_str(p->headers_set[0].value, "a b");
 	assert_int_equal(p->headers_set[1].value.n, 0);
 	assert_str(p->headers_remove[0], "Referer");
+	assert_int_equal(p->n_quirks, 2);
+	assert_str(p->quirks[1], "-no_n");
 	assert_int_equal(p->n_body_set, 6);
 	assert_str(p->body_set[0].value, "\"flex\"");
 	assert_str(p->body_set[1].value, "1");
@@ -315,7 +318,7 @@ static void test_everything(void **state)
 	assert_int_equal(c->models[0].n_targets, 2);
 	assert_int_equal(c->models[0].targets[0].weight, 9);
 	assert_str(c->models[0].targets[1].model, "meta/llama:7b");
-	assert_int_equal(c->models[0].targets[1].line, 48);
+	assert_int_equal(c->models[0].targets[1].line, 49);
 	assert_int_equal(c->models[0].targets[1].column, 9);
 	assert_int_equal(c->models[0].timeouts.deadline_ms, 90000);
 	assert_int_equal(c->models[0].timeouts.connect_ms, 0);

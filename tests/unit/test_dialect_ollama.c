@@ -82,7 +82,7 @@ static void to_openai(void **state)
 		       "{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"id\":\"call_000000010\",\"type\":"
 		       "\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}},{\"id\":\"call_000000011\",\"type\":"
 		       "\"function\",\"function\":{\"name\":\"g\",\"arguments\":\"{\\\"x\\\":1}\"}}]},"
-		       "{\"role\":\"tool\",\"tool_call_id\":\"call_000000011\",\"content\":\"2\",\"name\":\"g\"},"
+		       "{\"role\":\"tool\",\"tool_call_id\":\"call_000000011\",\"content\":\"2\"},"
 		       "{\"role\":\"tool\",\"tool_call_id\":\"call_000000010\",\"content\":\"1\"}],\"stop\":\"x\"}")));
 	assert_int_equal(t->n_dropped, 1);
 	assert_text(t->dropped[0], "options.num_ctx");

@@ -176,20 +176,22 @@ static void refused_requests(void **state)
 	}
 }
 
-/* What another dialect left behind is not written. */
+/* What another dialect left behind is not written, and named. */
 static void foreign_extras_stay_out(void **state)
 {
 	struct rl_chat_request r = parsed(
 		state, RL_OP_CHAT,
-		RL_STR("{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\",\"x\":1},"
-		       "{\"type\":\"odd\"}],\"y\":2}],\"tools\":[{\"type\":\"hosted\"}],\"z\":3}"));
+		RL_STR("{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\",\"x\":1}],"
+		       "\"y\":2}],\"z\":3,\"nothing\":[]}"));
+	struct rl_translation *t = plain_reader(*state);
 	struct rl_buf out;
 
 	r.dialect = RL_STR("other");
 	rl_buf_init(&out, 4096);
-	openai()->write_request(RL_OP_CHAT, &r, plain_reader(*state), &out);
+	openai()->write_request(RL_OP_CHAT, &r, t, &out);
 	assert_true(json_same(rl_buf_str(&out),
 			      RL_STR("{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"a\"}]}")));
+	assert_text(rl_dropped_text(t, *state), "messages[0].content[0].x, messages[0].y, z");
 	rl_buf_fini(&out);
 }
 

@@ -203,6 +203,21 @@ static void test_preset_address(void **state)
 	unmake(&m);
 }
 
+/* The vendor's at its own address, with what the configuration knows better; elsewhere only that. */
+static void test_quirks(void **state)
+{
+	struct made m = make("providers: { ollama: { quirks: [-no_n, top_k] } }\n");
+
+	(void)state;
+	assert_true(m.p->quirks >> RL_QUIRK_NO_TOOL_CHOICE & 1);
+	assert_true(m.p->quirks >> RL_QUIRK_TOP_K & 1);
+	assert_false(m.p->quirks >> RL_QUIRK_NO_N & 1);
+	unmake(&m);
+	m = make("providers: { ollama: { base_url: 'http://127.0.0.1:9', quirks: [no_seed] } }\n");
+	assert_int_equal(m.p->quirks, (uint64_t)1 << RL_QUIRK_NO_SEED);
+	unmake(&m);
+}
+
 static void test_off(void **state)
 {
 	unsetenv("RL_TEST_KEY_THAT_IS_NOT_SET");
@@ -300,7 +315,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_identity), cmocka_unit_test(test_threads),        cmocka_unit_test(test_origins),
 		cmocka_unit_test(test_provider), cmocka_unit_test(test_preset_address), cmocka_unit_test(test_off),
-		cmocka_unit_test(test_keys),     cmocka_unit_test(test_catalog),
+		cmocka_unit_test(test_quirks),   cmocka_unit_test(test_keys),           cmocka_unit_test(test_catalog),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -261,7 +261,7 @@ static void chat_becomes_items(void **state)
 		       "\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"f\"}},\"parallel_tool_calls\":false,"
 		       "\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"s\",\"schema\":{}}},"
 		       "\"reasoning_effort\":\"low\",\"max_completion_tokens\":100,\"max_tokens\":3,\"temperature\":0.5,"
-		       "\"stop\":\"x\",\"seed\":1,\"logit_bias\":{},\"logprobs\":true,\"top_logprobs\":2,\"user\":\"u\","
+		       "\"stop\":\"x\",\"seed\":1,\"logit_bias\":{\"5\":1},\"logprobs\":true,\"top_logprobs\":2,\"user\":\"u\","
 		       "\"metadata\":{\"a\":\"b\"},\"verbosity\":\"low\"}"));
 	struct rl_translation *t = plain_reader(*state);
 
