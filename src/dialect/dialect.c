@@ -11,12 +11,7 @@ extern const struct rl_dialect rl_dialect_ollama;
 extern const struct rl_dialect rl_dialect_responses;
 
 const struct rl_dialect *const rl_dialects[] = {
-	&rl_dialect_openai,
-	&rl_dialect_anthropic,
-	&rl_dialect_ollama,
-	&rl_dialect_responses,
-	&rl_dialect_gemini,
-	NULL,
+	&rl_dialect_openai, &rl_dialect_anthropic, &rl_dialect_ollama, &rl_dialect_responses, &rl_dialect_gemini, NULL,
 };
 
 static const char *const operation_names[RL_OP_COUNT] = {

@@ -194,7 +194,7 @@ static void rename_type(const struct rl_request *rq, struct rl_headers *headers)
 {
 	rl_str type = rq->dialect->stream_type.n ? rq->dialect->stream_type : RL_STR("text/event-stream");
 
-	if (rq->attempt->reading != RL_READING_STREAM)
+	if (rq->attempt->reading != RL_READING_STREAM || rq->path_array)
 		type = RL_STR("application/json");
 	for (uint32_t i = 0; i < headers->n; i++)
 		if (headers->v[i].field == RL_H_CONTENT_TYPE)

@@ -54,6 +54,19 @@ static bool remember(struct rl_request *rq)
 	return rq->id.p && rq->path.p && remember_origin(rq);
 }
 
+/* What a query says under a name, as it is written; empty: nothing. */
+static rl_str query_member(rl_str query, rl_str name)
+{
+	while (query.p) {
+		rl_str value = rl_str_cut(&query, '&');
+		rl_str key = rl_str_cut(&value, '=');
+
+		if (rl_str_eq(key, name))
+			return value;
+	}
+	return rl_str_make(NULL, 0);
+}
+
 /* The model's name between the route's path and its verb. */
 static enum rl_move read_path_model(struct rl_request *rq)
 {
@@ -61,6 +74,7 @@ static enum rl_move read_path_model(struct rl_request *rq)
 
 	path.n -= rq->route->verb.n;
 	rq->path_stream = rq->route->stream;
+	rq->path_array = rq->route->stream && !rl_str_eq(query_member(rq->x->head.query, RL_STR("alt")), RL_STR("sse"));
 	rq->path_model = rl_path_decode(path, &rq->arena);
 	if (rq->path_model.n)
 		return RL_MOVE_NEXT;
@@ -153,6 +167,8 @@ static enum rl_move check_caller(struct rl_request *rq)
 
 	if (!key.n && rq->route->kind == RL_ROUTE_TUNNEL)
 		key = rl_tunnel_key(&head->headers);
+	if (!key.n && rq->route->verb.n) /* as Google's own API takes it; the query goes no further */
+		key = query_member(head->query, RL_STR("key"));
 
 	rq->client = rl_callers_find(callers, key);
 	if (!rq->client) {

@@ -142,6 +142,7 @@ struct rl_request {
 	const struct rl_headers *sim_headers; /* x-sim-*, for simulated providers */
 	const struct rl_headers *own_headers; /* of the client's dialect, for providers that speak it too */
 	rl_str path_model;                    /* where the path names it; else empty */
+	bool path_array;                      /* its stream is one JSON array (Gemini, without alt=sse) */
 	bool path_stream, strict;             /* strict: nothing may be dropped in translation */
 	struct rl_addr client_addr;
 	rl_str client_name;

@@ -14,7 +14,8 @@ bool rl_translate_needed(const struct rl_request *rq, const struct rl_provider *
 
 	if (rq->route->kind != RL_ROUTE_INFERENCE || rq->upload)
 		return false;
-	return provider->dialect != rq->dialect || rl_provider_operation(provider, op) != op || rq->envelope.sealed;
+	return provider->dialect != rq->dialect || rl_provider_operation(provider, op) != op || rq->envelope.sealed ||
+	       rq->path_array;
 }
 
 /* ---- requests ---- */
@@ -131,6 +132,7 @@ enum rl_err rl_translate_open(struct rl_request *rq)
 		return RL_ERR_NOMEM;
 	rl_decoder_init(decoder);
 	rl_encoder_init(&tr->encoder, tr->operation, rq->envelope.usage_asked);
+	tr->encoder.array = rq->path_array;
 	if (tr->wire->decoder_bytes && !(decoder->own = rl_arena_zalloc(&rq->arena, 1, tr->wire->decoder_bytes)))
 		return RL_ERR_NOMEM;
 	if (tr->client->encoder_bytes && !(tr->encoder.own = rl_arena_zalloc(&rq->arena, 1, tr->client->encoder_bytes)))

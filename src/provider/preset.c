@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * See preset.h. Addresses are those of each provider's own documentation of its
- * OpenAI-compatible endpoint; ports are the servers' documented defaults.
+ * See preset.h. Addresses are those of each provider's own documentation, of its own API
+ * (NATIVE) or of its OpenAI-compatible endpoint; ports are the servers' documented defaults.
  */
 #include "provider/preset.h"
 
@@ -38,6 +38,8 @@ static const char *const no_models[] = {NULL};
 #define LLAMACPP_QUIRKS (Q(MAX_TOKENS) | Q(NO_DEVELOPER) | Q(JSON_OBJECT_SCHEMA) | Q(TOP_K))
 
 /* clang-format off */
+#define NATIVE(name, url, env, models) \
+	{RL_STR_INIT(name), RL_STR_INIT(name), RL_STR_INIT(url), env, false, 0, models}
 #define REMOTE(name, url, env, quirks, models) \
 	{RL_STR_INIT(name), RL_STR_INIT("openai"), RL_STR_INIT(url), env, false, quirks, models}
 #define LOCAL(name, url, quirks) {RL_STR_INIT(name), RL_STR_INIT("openai"), RL_STR_INIT(url), NULL, true, quirks, no_models}
@@ -45,8 +47,8 @@ static const char *const no_models[] = {NULL};
 
 const struct rl_preset rl_presets[] = {
 	REMOTE("openai", "https://api.openai.com/v1", "OPENAI_API_KEY", Q(MAX_COMPLETION), openai_models),
-	REMOTE("anthropic", "https://api.anthropic.com/v1", "ANTHROPIC_API_KEY", 0, anthropic_models),
-	REMOTE("gemini", "https://generativelanguage.googleapis.com/v1beta/openai", "GEMINI_API_KEY", 0, gemini_models),
+	NATIVE("anthropic", "https://api.anthropic.com/v1", "ANTHROPIC_API_KEY", anthropic_models),
+	NATIVE("gemini", "https://generativelanguage.googleapis.com/v1beta", "GEMINI_API_KEY", gemini_models),
 	REMOTE("deepseek", "https://api.deepseek.com/v1", "DEEPSEEK_API_KEY", DEEPSEEK_QUIRKS, deepseek_models),
 	REMOTE("mistral", "https://api.mistral.ai/v1", "MISTRAL_API_KEY", MISTRAL_QUIRKS, mistral_models),
 	REMOTE("groq", "https://api.groq.com/openai/v1", "GROQ_API_KEY", GROQ_QUIRKS, no_models),

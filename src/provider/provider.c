@@ -284,12 +284,22 @@ static enum rl_err connect_origin(struct rl_provider *p, const struct rl_provide
 	return rl_live_origin(env->live, &spec, &p->origin, why);
 }
 
+/* The one that is configured, or that a known provider of this name speaks where it usually is. */
+static rl_str dialect_of(const struct rl_cfg_provider *settings)
+{
+	const struct rl_preset *preset = rl_preset_find(settings->name);
+
+	if (settings->dialect.n)
+		return settings->dialect;
+	return preset && rl_preset_is_at(preset, settings->base_url) ? preset->dialect : RL_STR("openai");
+}
+
 enum rl_err rl_provider_init(struct rl_provider *provider, const struct rl_cfg_provider *settings,
 			     const struct rl_provider_env *env, const char **why)
 {
 	*provider = (struct rl_provider){.name = settings->name, .settings = settings};
 	*why = "out of memory";
-	provider->dialect = rl_dialect_find(settings->dialect);
+	provider->dialect = rl_dialect_find(dialect_of(settings));
 	if (!provider->dialect) {
 		*why = "unknown dialect";
 		return RL_ERR_NOT_FOUND;

@@ -161,6 +161,8 @@ def test_keys(gateway, provider):
     relais = gateway({'clients': {'app': {'key': digest}},
                       'providers': {'a': {'dialect': 'anthropic', 'base_url': upstream.base_url, 'models': ['m'],
                                           'api_key': 'provider-key-0123456789'}}})
+    assert relais.post(f'/v1beta/models/a%2Fm:generateContent?key={key}', {'contents': []}).status == 400
+    assert relais.post('/v1beta/models/a%2Fm:generateContent?key=wrong', {'contents': []}).status == 401
     for name, value in (('x-api-key', key), ('x-goog-api-key', key), ('Authorization', f'Bearer {key}')):
         assert ask(relais, CLIENTS[1], model='a/m', headers=[(name, value), ('anthropic-beta', 'x-1')]).status == 400
         seen = latest(upstream)
@@ -207,3 +209,13 @@ def test_foreign_seals(gateway, sim, provider):
     assert 'messages[1].reasoning' in reply.header('x-relais-dropped'), reply.headers
     reply, back = turn('relais.anthropic.EqQBCkYIAh')
     assert b'"EqQBCkYIAh"' in back and reply.header('x-relais-dropped') is None, back
+
+
+@pytest.mark.parametrize('dialect', sorted(PROVIDERS))
+def test_gemini_array(gateway, sim, dialect):
+    """Without alt=sse a stream of Gemini's is one JSON array, whoever the provider is."""
+    relais = over(gateway, [sim({'content': 'one two three'})], [dialect])
+    reply = relais.post('/v1beta/models/assistant:streamGenerateContent', {'contents': [{'role': 'user', 'parts': [{'text': 'hi'}]}]})
+    assert reply.status == 200 and reply.header('content-type') == 'application/json', reply
+    parts = [p for answer in reply.json() for c in answer.get('candidates', []) for p in c.get('content', {}).get('parts', [])]
+    assert ''.join(p.get('text', '') for p in parts) == 'one two three', reply.body

@@ -127,7 +127,7 @@ static void test_defaults(void **state)
 static void check_provider_defaults(const struct rl_cfg_provider *p)
 {
 	assert_str(p->name, "p");
-	assert_str(p->dialect, "openai");
+	assert_str(p->dialect, "");
 	assert_int_equal(p->base_url.n, 0);
 	assert_int_equal(p->n_keys, 0);
 	assert_false(p->key_missing);
