@@ -1,19 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `relais catalog`: what is known of models. Nothing is asked of anyone. */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "app/command.h"
-#include "catalog/cards.h"
+#include "catalog/import.h"
 
-#define TEXT_BYTES_MAX (4u << 20)
+#define TEXT_BYTES_MAX (32u << 20)
+#define CARDS_BYTES_MAX (64u << 20)
 #define NUMBER_BYTES 24
 
-enum { OPT_JSON };
+enum { OPT_JSON, OPT_FILE, OPT_OUTPUT };
 
 static int usage(void)
 {
-	fprintf(stderr, "relais: 'catalog' takes 'list' or 'show MODEL'\n");
+	fprintf(stderr, "relais: 'catalog' takes 'list', 'show MODEL' or 'import FILE'\n");
 	return RL_EXIT_USAGE;
 }
 
@@ -54,14 +59,20 @@ static void add_row(struct rl_buf *out, const struct rl_card *card)
 		      dollars(card->price_nusd[RL_PRICE_OUTPUT], answer));
 }
 
-static int list(bool json)
+static void add_source(struct rl_buf *out, const char *source)
 {
-	const struct rl_cards *cards = rl_cards_builtin();
+	RL_BUF_LIT(out, "{\"source\":");
+	rl_buf_json(out, rl_str_of(source));
+	RL_BUF_LIT(out, ",\"models\":[");
+}
+
+static int list(const struct rl_cards *cards, const char *source, bool json)
+{
 	struct rl_buf out;
 
 	rl_buf_init(&out, TEXT_BYTES_MAX);
 	if (json)
-		rl_buf_printf(&out, "{\"source\":\"%s\",\"models\":[", rl_cards_source());
+		add_source(&out, source);
 	else
 		rl_buf_printf(&out, "%-34s %-10s %9s %9s %10s %10s\n", "model", "maker", "context", "output",
 			      "USD/M in", "USD/M out");
@@ -76,7 +87,7 @@ static int list(bool json)
 	if (json)
 		RL_BUF_LIT(&out, "]}\n");
 	else
-		rl_buf_printf(&out, "\n%zu models; facts of %s\n", cards->n, rl_cards_source());
+		rl_buf_printf(&out, "\n%zu models; facts of %s\n", cards->n, source);
 	return print(&out);
 }
 
@@ -94,7 +105,7 @@ static void add_abilities(struct rl_buf *out, const char *title, uint32_t bits)
 	rl_buf_printf(out, "%s\n", *between ? "" : "-");
 }
 
-static void add_page(struct rl_buf *out, const struct rl_card *card)
+static void add_page(struct rl_buf *out, const struct rl_card *card, const char *source)
 {
 	char number[NUMBER_BYTES];
 
@@ -107,12 +118,17 @@ static void add_page(struct rl_buf *out, const struct rl_card *card)
 	for (unsigned i = 0; i < RL_PRICE_COUNT; i++)
 		rl_buf_printf(out, "USD/M %-16s %s\n", rl_price_name((enum rl_price)i),
 			      dollars(card->price_nusd[i], number));
-	rl_buf_printf(out, "\n-: not known. Facts of %s\n", rl_cards_source());
+	rl_buf_printf(out, "\n-: not known. Facts of %s\n", source);
 }
 
-static int show(const char *name, bool json)
+static bool in_table(const struct rl_cards *cards, const struct rl_card *card)
 {
-	const struct rl_card *card = rl_cards_find(rl_cards_builtin(), rl_str_of(name));
+	return card >= cards->list && card < cards->list + cards->n;
+}
+
+static int show(const struct rl_cards *cards, const char *source, const char *name, bool json)
+{
+	const struct rl_card *card = rl_cards_find(cards, rl_str_of(name));
 	struct rl_buf out;
 
 	if (!card) {
@@ -124,19 +140,115 @@ static int show(const char *name, bool json)
 		rl_card_write(card, &out);
 		RL_BUF_LIT(&out, "\n");
 	} else {
-		add_page(&out, card);
+		add_page(&out, card, in_table(cards, card) ? source : rl_cards_source());
 	}
 	return print(&out);
+}
+
+/* ---- import ---- */
+
+static void tell(const struct rl_import *import, FILE *to)
+{
+	fprintf(to, "%s: %zu models taken\n", rl_import_format_name(import->format), import->taken);
+	for (unsigned i = 0; i < RL_SKIP_COUNT; i++)
+		if (import->skipped[i])
+			fprintf(to, "  %zu skipped that %s\n", import->skipped[i],
+				rl_import_skip_text((enum rl_import_skip)i));
+	if (import->fine)
+		fprintf(to, "  %zu prices left unknown that are finer than a nano-dollar per token\n", import->fine);
+}
+
+/* Beside the file, then in its place: whoever reads it meanwhile has the old one or the new one, whole. */
+static int replace_file(const char *path, rl_str text)
+{
+	char beside[4096];
+	int n = snprintf(beside, sizeof beside, "%s.new", path);
+	FILE *file = n > 0 && (size_t)n < sizeof beside ? fopen(beside, "we") : NULL;
+	bool ok = file && fwrite(text.p, 1, text.n, file) == text.n && fflush(file) == 0 && fsync(fileno(file)) == 0;
+
+	if (file && fclose(file) != 0)
+		ok = false;
+	if (ok && rename(beside, path) == 0)
+		return RL_EXIT_OK;
+	fprintf(stderr, "relais: %s cannot be written: %s\n", path, strerror(errno));
+	if (file)
+		unlink(beside);
+	return RL_EXIT_FAILED;
+}
+
+static int write_cards(const struct rl_cards *cards, const char *path)
+{
+	struct rl_buf out;
+
+	rl_buf_init(&out, TEXT_BYTES_MAX);
+	rl_catalog_write(cards, &out);
+	if (!path || !rl_buf_ok(&out))
+		return print(&out);
+	int status = replace_file(path, rl_buf_str(&out));
+
+	rl_buf_fini(&out);
+	return status;
+}
+
+static int import(const char *path, const char *output)
+{
+	char today[16] = "";
+	time_t now = time(NULL);
+	struct tm utc;
+	struct rl_arena arena;
+	struct rl_buf text;
+	struct rl_cards cards;
+	struct rl_import tally;
+	const char *why = "";
+	int status = RL_EXIT_FAILED;
+
+	if (gmtime_r(&now, &utc))
+		strftime(today, sizeof today, "%Y-%m-%d", &utc);
+	rl_arena_init(&arena, CARDS_BYTES_MAX);
+	rl_buf_init(&text, RL_CATALOG_FILE_BYTES_MAX);
+	enum rl_err err = rl_catalog_read_text(path, &text, &why);
+
+	if (!err)
+		err = rl_import(rl_buf_str(&text), rl_str_of(today), &arena, &cards, &tally, &why);
+	if (err) {
+		fprintf(stderr, "relais: %s: %s\n", path, why);
+	} else {
+		tell(&tally, stderr);
+		status = write_cards(&cards, output);
+	}
+	rl_buf_fini(&text);
+	rl_arena_fini(&arena);
+	return status;
+}
+
+/* The built-in cards, or those of a file over them. */
+static int with_cards(const struct rl_args *args, const char *name)
+{
+	const char *path = args->values[OPT_FILE], *source = path ? path : rl_cards_source(), *why = "";
+	struct rl_cards cards = *rl_cards_builtin();
+	struct rl_arena arena;
+	int status = RL_EXIT_FAILED;
+
+	rl_arena_init(&arena, CARDS_BYTES_MAX);
+	if (path && rl_catalog_load(path, &arena, &cards, &why))
+		fprintf(stderr, "relais: %s: %s\n", path, why);
+	else if (name)
+		status = show(&cards, source, name, args->values[OPT_JSON] != NULL);
+	else
+		status = list(&cards, source, args->values[OPT_JSON] != NULL);
+	rl_arena_fini(&arena);
+	return status;
 }
 
 int rl_cmd_catalog(const struct rl_args *args)
 {
 	const char *what = args->n_words ? args->words[0] : "";
-	bool json = args->values[OPT_JSON] != NULL;
 
 	if (strcmp(what, "list") == 0 && args->n_words == 1)
-		return list(json);
+		return with_cards(args, NULL);
 	if (strcmp(what, "show") == 0 && args->n_words == 2)
-		return show(args->words[1], json);
+		return with_cards(args, args->words[1]);
+	if (strcmp(what, "import") == 0 && args->n_words == 2)
+		return import(args->words[1], args->values[OPT_OUTPUT]);
 	return usage();
 }

@@ -3,6 +3,8 @@
 #include "catalog/cards.h"
 
 #include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 #define NAME_BYTES_MAX 512u /* longer ones are no model's */
 
@@ -13,12 +15,10 @@ static int compare(rl_str a, rl_str b)
 	return order ? order : (a.n > b.n) - (a.n < b.n);
 }
 
-const struct rl_card *rl_cards_exact(const struct rl_cards *cards, rl_str id)
+static const struct rl_card *search(const struct rl_cards *cards, rl_str id)
 {
 	size_t from = 0, to = cards->n;
 
-	if (!id.n)
-		return NULL;
 	while (from < to) {
 		size_t middle = from + (to - from) / 2;
 		int order = compare(id, cards->list[middle].id);
@@ -31,6 +31,15 @@ const struct rl_card *rl_cards_exact(const struct rl_cards *cards, rl_str id)
 			from = middle + 1;
 	}
 	return NULL;
+}
+
+const struct rl_card *rl_cards_exact(const struct rl_cards *cards, rl_str id)
+{
+	const struct rl_card *hit = NULL;
+
+	for (; id.n && cards && !hit; cards = cards->below)
+		hit = search(cards, id);
+	return hit;
 }
 
 /* Whether `s` ends in the pattern, of whose characters '0' stands for a digit. */
@@ -90,4 +99,27 @@ const struct rl_card *rl_cards_find(const struct rl_cards *cards, rl_str name)
 			return hit;
 	} while (cut_beginning(&name));
 	return NULL;
+}
+
+const struct rl_card *rl_cards_find_at(const struct rl_cards *cards, rl_str provider, rl_str model)
+{
+	char name[NAME_BYTES_MAX];
+
+	if (provider.n + model.n >= sizeof name)
+		return rl_cards_find(cards, model);
+	int n = snprintf(name, sizeof name, "%.*s/%.*s", RL_STR_ARG(provider), RL_STR_ARG(model));
+
+	assert(n > 0 && (size_t)n < sizeof name);
+	return rl_cards_find(cards, rl_str_make(name, (size_t)n));
+}
+
+static int by_id(const void *a, const void *b)
+{
+	return compare(((const struct rl_card *)a)->id, ((const struct rl_card *)b)->id);
+}
+
+void rl_cards_sort(struct rl_card *list, size_t n)
+{
+	if (n)
+		qsort(list, n, sizeof *list, by_id);
 }

@@ -182,6 +182,7 @@ struct rl_config {
 	size_t n_models;
 	struct rl_cfg_client *clients;
 	size_t n_clients;
+	rl_str catalog; /* path of a file with facts about models; empty: the built-in ones alone */
 };
 
 /* What the loader must know of rooms above it, to check names and suggest near ones. */

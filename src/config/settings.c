@@ -911,6 +911,15 @@ static const struct rl_schema_row root_rows[] = {
 	 .child = &client_schema,
 	 .example = "team-a",
 	 .doc = "Who may call."},
+	{.key = "catalog",
+	 .type = RL_SCHEMA_STRING,
+	 F(rl_config, catalog),
+	 .flags = RL_SCHEMA_ASIDE,
+	 .min = 1,
+	 .max = 4096,
+	 .example = "/etc/relais/catalog.json",
+	 .doc = "File with facts about models (windows, limits, prices), as `relais catalog import` writes it; they go "
+		"before the built-in ones. Read again by every reload."},
 };
 const struct rl_schema rl_settings = {
 	.rows = root_rows,

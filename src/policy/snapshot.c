@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "catalog/file.h"
 #include "policy/strategy.h"
 #include "provider/catalog.h"
 
@@ -127,6 +128,28 @@ static enum rl_err build_models(struct rl_snapshot *s, struct rl_live *live, str
 	return result;
 }
 
+/* What is known of models; the built-in facts where no file is named. */
+static enum rl_err load_cards(struct rl_snapshot *s, struct rl_buf *report)
+{
+	const char *why = "out of memory";
+	rl_str path = rl_arena_dup(&s->arena, s->config->catalog);
+	enum rl_err err;
+
+	s->cards = *rl_cards_builtin();
+	if (!s->config->catalog.n)
+		return RL_OK;
+	if (!path.p || memchr(path.p, '\0', path.n)) {
+		why = path.p ? "holds a NUL" : why;
+		err = path.p ? RL_ERR_SYNTAX : RL_ERR_NOMEM;
+	} else {
+		err = rl_catalog_load(path.p, &s->arena, &s->cards, &why);
+	}
+	if (err)
+		rl_buf_printf(report, "%.*s: catalog: %.*s: %s\n", RL_STR_ARG(s->config->path),
+			      RL_STR_ARG(s->config->catalog), why);
+	return err;
+}
+
 enum rl_err rl_snapshot_new(struct rl_config **take_config, struct rl_live *live, rl_str via, uint64_t generation,
 			    struct rl_buf *report, struct rl_snapshot **out)
 {
@@ -145,8 +168,11 @@ enum rl_err rl_snapshot_new(struct rl_config **take_config, struct rl_live *live
 	rl_arena_init(&s->arena, SNAPSHOT_BYTES_MAX);
 	rl_map_init(&s->models_by_name);
 
-	struct rl_provider_env env = {.arena = &s->arena, .live = live, .via = via};
-	enum rl_err err = build_providers(s, &env, report);
+	struct rl_provider_env env = {.arena = &s->arena, .live = live, .via = via, .cards = &s->cards};
+	enum rl_err err = load_cards(s, report);
+
+	if (!err)
+		err = build_providers(s, &env, report);
 
 	if (!err)
 		err = build_models(s, live, report);

@@ -42,8 +42,9 @@ struct rl_snapshot {
 	struct rl_map models_by_name;
 	struct rl_callers callers;
 	struct rl_trusted trusted;
-	uint64_t generation; /* 1 for the first, then counted up by each reload */
-	uint64_t loaded_s;   /* Unix time */
+	struct rl_cards cards; /* what is known of models: the file of `catalog:` over the built-in ones */
+	uint64_t generation;   /* 1 for the first, then counted up by each reload */
+	uint64_t loaded_s;     /* Unix time */
 };
 
 /*

@@ -2,7 +2,6 @@
 /* See provider.h. */
 #include "provider/provider.h"
 
-#include "catalog/cards.h"
 #include "provider/preset.h"
 #include "provider/proxy.h"
 #include "version.h"
@@ -297,7 +296,7 @@ static rl_str dialect_of(const struct rl_cfg_provider *settings)
 enum rl_err rl_provider_init(struct rl_provider *provider, const struct rl_cfg_provider *settings,
 			     const struct rl_provider_env *env, const char **why)
 {
-	*provider = (struct rl_provider){.name = settings->name, .settings = settings};
+	*provider = (struct rl_provider){.name = settings->name, .settings = settings, .cards = env->cards};
 	*why = "out of memory";
 	provider->dialect = rl_dialect_find(dialect_of(settings));
 	if (!provider->dialect) {
@@ -343,7 +342,7 @@ enum rl_operation rl_provider_operation(const struct rl_provider *provider, enum
 
 void rl_provider_facts(const struct rl_provider *provider, rl_str model, struct rl_facts *out)
 {
-	const struct rl_card *card = rl_cards_find(rl_cards_builtin(), model);
+	const struct rl_card *card = rl_cards_find_at(provider->cards, provider->name, model);
 
 	*out = (struct rl_facts){.provider = provider->name, .model = model, .quirks = provider->quirks};
 	if (card && card->max_output_tokens != RL_CARD_UNKNOWN)

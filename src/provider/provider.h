@@ -7,6 +7,7 @@
 #ifndef RL_PROVIDER_PROVIDER_H
 #define RL_PROVIDER_PROVIDER_H
 
+#include "catalog/cards.h"
 #include "config/config.h"
 #include "dialect/dialect.h"
 #include "provider/live.h"
@@ -31,6 +32,7 @@ struct rl_provider {
 	size_t n_keys;
 	struct rl_header *headers; /* sent with each call, after the credentials */
 	size_t n_headers;
+	const struct rl_cards *cards; /* what is known of models */
 	const struct rl_body_member *body_set;
 	uint64_t quirks; /* bits of enum rl_quirk: the preset's and the configured ones */
 	struct rl_provider_live *live;
@@ -42,7 +44,8 @@ struct rl_provider {
 struct rl_provider_env {
 	struct rl_arena *arena;
 	struct rl_live *live;
-	rl_str via; /* our own pseudonym for Via */
+	const struct rl_cards *cards; /* what is known of models; outlives the provider */
+	rl_str via;                   /* our own pseudonym for Via */
 };
 
 /* On failure *why says what is wrong (address, trust store), naming no secret. */

@@ -125,7 +125,7 @@ static void test_json(void **state)
 
 static void test_facts_of_a_target(void **state)
 {
-	struct rl_provider provider = {.name = RL_STR("claude")};
+	struct rl_provider provider = {.name = RL_STR("claude"), .cards = rl_cards_builtin()};
 	struct rl_facts facts;
 
 	(void)state;

@@ -55,7 +55,7 @@ static const struct {
 	 "providers: {p: {}}\nmodels:\n  assistant:\n    targets:\n      - provider: p\n        model: m\n        wieght: 2\n",
 	 "f:7:9: models.assistant.targets[0].wieght: unknown key, did you mean 'weight'?\n"},
 	{"unknown key, none near", "zzzzzzz: 1\n",
-	 "f:1:1: zzzzzzz: unknown key, known here: server, log, providers, models, clients\n"},
+	 "f:1:1: zzzzzzz: unknown key, known here: server, log, providers, models, clients, catalog\n"},
 	{"unknown key of a long section", "server: {qqqqqq: 1}\n", "f:1:10: server.qqqqqq: unknown key\n"},
 	{"TLS without a certificate", "server: {listen: {address: '127.0.0.1:1', tls: {}}, admin: []}\n",
 	 "f:1:18: server.listen: tls needs a certificate and its key, here or in server.tls\n"},
@@ -79,7 +79,7 @@ static const struct {
 	 "f:6:38: server.listen[3].mode: only Unix sockets have one\n"},
 	{"TLS for nobody", "server: {tls: {certificate: a, key: b}}\nzzzzzzz: 1\n",
 	 "f:1:10: warning: server.tls: no listener uses it: write `tls: true` at one\n"
-	 "f:2:1: zzzzzzz: unknown key, known here: server, log, providers, models, clients\n"},
+	 "f:2:1: zzzzzzz: unknown key, known here: server, log, providers, models, clients, catalog\n"},
 	{"swapped letters", "sevrer: {}\n", "f:1:1: sevrer: unknown key, did you mean 'server'?\n"},
 	{"integer", "server:\n  workers: four\n",
 	 "f:2:12: server.workers: expected an integer or 'auto', got 'four'\n"},
@@ -303,7 +303,7 @@ static const struct {
 	 "f:1:15: text that is not UTF-8, or that holds a NUL byte\n"},
 	{"not UTF-8", "log: \xff\n", "f: not UTF-8 text\n"},
 	{"control bytes do not reach the terminal", "\"a\\e[31m\\x9b\": 1\n",
-	 "f:1:1: a?[31m??: unknown key, known here: server, log, providers, models, clients\n"},
+	 "f:1:1: a?[31m??: unknown key, known here: server, log, providers, models, clients, catalog\n"},
 	{"JSON values", "providers: {p: {body: {set: {a: '${NOPE}'}}}}\n",
 	 "f:1:33: providers.p.body.set.a: variable NOPE is not set (give it a default with ${NOPE:-...})\n"},
 };
