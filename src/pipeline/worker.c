@@ -16,8 +16,8 @@
 #include "policy/cors.h"
 
 #define FREE_MAX 1024u
-#define OUT_BYTES_MAX \
-	(32u << 20) /* the last event of a translated response repeats its whole text, up to 8 MiB, three times */
+/* The last event of a translated response repeats its whole text, up to 8 MiB, three times. */
+#define OUT_BYTES_MAX (32u << 20)
 #define HIGH_WATER_BYTES (128u * 1024)
 #define KEEP_BYTES 16384u
 #define HANDSHAKE_SAID_MS 10000u /* a line about failed handshakes each, of one worker */
