@@ -31,11 +31,19 @@ static void reserve(struct rl_request *rq, uint64_t n)
 	rq->body_reserved += n;
 }
 
+void rl_body_reserve(struct rl_request *rq, uint64_t n)
+{
+	if (n > rq->translate_reserved) {
+		reserve(rq, n - rq->translate_reserved);
+		rq->translate_reserved = n;
+	}
+}
+
 static void unreserve(struct rl_request *rq)
 {
 	if (rq->body_reserved)
 		atomic_fetch_sub_explicit(&rq->worker->gateway->body_bytes, rq->body_reserved, memory_order_relaxed);
-	rq->body_reserved = 0;
+	rq->body_reserved = rq->translate_reserved = 0;
 	if (atomic_load_explicit(&rq->worker->gateway->body_ahead, memory_order_relaxed) == rq)
 		atomic_store_explicit(&rq->worker->gateway->body_ahead, NULL, memory_order_relaxed);
 }

@@ -155,8 +155,9 @@ struct rl_request {
 	struct rl_inflate *inflate; /* of a compressed body */
 	struct rl_buf chunked;      /* a body of unknown length */
 	rl_str body;
-	size_t body_room;       /* bytes allocated for a body of known length */
-	uint64_t body_reserved; /* counted in gateway.body_bytes */
+	size_t body_room;            /* bytes allocated for a body of known length */
+	uint64_t body_reserved;      /* counted in gateway.body_bytes */
+	uint64_t translate_reserved; /* of these, for what translation made of the body */
 	unsigned body_waits;
 	struct rl_envelope envelope;
 	uint64_t body_end_us;
@@ -284,6 +285,8 @@ enum rl_move rl_limit_guessed(struct rl_request *rq);
 /* read.c */
 /* Gives the request body's memory back. Once the call has been sent, or when nothing will be sent again. */
 void rl_body_release(struct rl_request *rq);
+/* Counts what was made of the body with it: `n` bytes in all so far. */
+void rl_body_reserve(struct rl_request *rq, uint64_t n);
 /* Adds to a body that is collected in rq->chunked, whose maximum is the caller's; waits while the budget is used up. */
 enum rl_move rl_body_collect(struct rl_request *rq, rl_str piece);
 

@@ -74,9 +74,11 @@ static enum rl_err edit(struct rl_request *rq, const struct rl_provider *p, rl_s
 			       .n_remove = p->settings->n_body_remove};
 	struct rl_envelope envelope = {.stream = false};
 	struct rl_fault fault;
-	enum rl_err err = tr->wire->read_envelope(tr->operation, tr->part, &rq->arena, &envelope, &fault);
 
-	return err ? err : tr->wire->edit_body(tr->part, &envelope, &edit, &rq->arena, parts, n);
+	/* What we wrote ourselves is no client's mistake, should it ever be refused. */
+	if (tr->wire->read_envelope(tr->operation, tr->part, &rq->arena, &envelope, &fault))
+		return RL_ERR_NOMEM;
+	return tr->wire->edit_body(tr->part, &envelope, &edit, &rq->arena, parts, n);
 }
 
 static enum rl_err edit_written(struct rl_request *rq, const struct rl_provider *p, rl_str **parts, size_t *n)
@@ -115,6 +117,8 @@ enum rl_err rl_translate_body(struct rl_request *rq, struct rl_attempt *a, rl_st
 		return tr->t.err;
 	if (!rl_buf_ok(&tr->body))
 		return RL_ERR_NOMEM;
+	rl_body_reserve(rq, tr->arena.used_bytes + tr->body.cap);
+	rq->held.max_bytes = ANSWER_BYTES_MAX; /* a whole answer is not passed on by pieces */
 	tr->part = rl_buf_str(&tr->body);
 	*parts = &tr->part;
 	*n = 1;
@@ -274,11 +278,8 @@ enum rl_err rl_translate_whole(struct rl_request *rq)
 		err = rl_buf_ok(&out) ? tr->t.err : RL_ERR_NOMEM;
 	}
 	if (!err) {
-		size_t max = rq->held.max_bytes;
-
 		rl_buf_fini(&rq->held);
 		rq->held = out;
-		rq->held.max_bytes = max > out.n ? max : out.n;
 	} else {
 		rl_buf_fini(&out);
 	}

@@ -18,6 +18,7 @@
 #define FREE_MAX 1024u
 /* The last event of a translated response repeats its whole text, up to 8 MiB, three times. */
 #define OUT_BYTES_MAX (32u << 20)
+#define HELD_BYTES_MAX (8u * RL_HOLD_BYTES_MAX)
 #define HIGH_WATER_BYTES (128u * 1024)
 #define KEEP_BYTES 16384u
 #define HANDSHAKE_SAID_MS 10000u /* a line about failed handshakes each, of one worker */
@@ -99,12 +100,13 @@ static struct rl_request *request_new(struct rl_worker *worker, struct rl_exchan
 		rq = calloc(1, sizeof *rq);
 		if (!rq)
 			return NULL;
-		rl_buf_init(&rq->held, 8 * RL_HOLD_BYTES_MAX);
+		rl_buf_init(&rq->held, HELD_BYTES_MAX);
 	}
 	held = rq->held;
 	memset(rq, 0, offsetof(struct rl_request, attempts));
 	memset(&rq->n_attempts, 0, sizeof *rq - offsetof(struct rl_request, n_attempts));
 	rq->held = held;
+	rq->held.max_bytes = HELD_BYTES_MAX;
 	rl_buf_reset(&rq->held);
 	rl_arena_init(&rq->arena, RL_REQUEST_ARENA_BYTES);
 	rl_arena_init(&rq->body_arena, 1);

@@ -219,3 +219,13 @@ def test_gemini_array(gateway, sim, dialect):
     assert reply.status == 200 and reply.header('content-type') == 'application/json', reply
     parts = [p for answer in reply.json() for c in answer.get('candidates', []) for p in c.get('content', {}).get('parts', [])]
     assert ''.join(p.get('text', '') for p in parts) == 'one two three', reply.body
+
+
+def test_large_embeddings(gateway, sim):
+    """A whole answer is translated whole, whatever its length (here some 3 MiB)."""
+    relais = over(gateway, [sim({'dimensions': 4096})], ['ollama'])
+    reply = relais.post('/v1/embeddings', {'model': 'assistant', 'input': ['x'] * 80, 'encoding_format': 'float'})
+    assert reply.status == 200, reply.body[:300]
+    rows = reply.json()['data']
+    assert [row['index'] for row in rows] == list(range(80)) and {len(row['embedding']) for row in rows} == {4096}
+    assert relais.chat('and on').status == 200
