@@ -124,8 +124,10 @@ void *rl_arena_alloc(struct rl_arena *arena, size_t size)
 	if (need < size)
 		return NULL;
 #endif
-	if (need > arena->limit_bytes - arena->used_bytes)
+	if (need > arena->limit_bytes - arena->used_bytes) {
+		arena->limited = true;
 		return NULL;
+	}
 	arena->used_bytes += need;
 #ifndef RL_ARENA_MALLOC
 	if (need <= (size_t)(arena->end - arena->at)) {

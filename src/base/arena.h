@@ -21,6 +21,7 @@ struct rl_arena {
 	char *at, *end;              /* free part of the newest chunk */
 	size_t used_bytes;           /* handed out since the last reset */
 	size_t limit_bytes;
+	bool limited; /* an allocation failed because of the limit, not for want of memory; until reset */
 };
 
 /* No memory is taken before the first allocation. limit_bytes > 0. */

@@ -837,7 +837,8 @@ static void write_format(const struct rl_openai_writer *w, const struct rl_forma
 		rl_build_raw(w->out, "response_format",
 			     format->kind == RL_FORMAT_JSON ? RL_STR("{\"type\":\"json_object\"}")
 							    : RL_STR("{\"type\":\"text\"}"));
-		request_extras(w, "response_format", w->ours ? (struct rl_extras){.n = 0} : format->extras);
+		if (!w->ours)
+			rl_drop_extras(w->t, "response_format", format->extras);
 	}
 }
 

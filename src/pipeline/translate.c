@@ -4,8 +4,9 @@
 
 #include "base/clock.h"
 
-#define MESSAGE_BYTES(body) (8 * (body) + (1u << 20)) /* a message of many small parts is larger than its text */
-#define WRITTEN_BYTES(body) (4 * (body) + (1u << 20)) /* escapes may grow a body, nothing else does */
+/* A message of many small parts is larger than its text, and escapes grow a body: an attacker's at most so much. */
+#define MESSAGE_BYTES(body) (6 * (body) + (1u << 20))
+#define WRITTEN_BYTES(body) (2 * (body) + (1u << 20))
 #define ANSWER_BYTES_MAX (64u << 20)
 
 bool rl_translate_needed(const struct rl_request *rq, const struct rl_provider *provider)
@@ -43,6 +44,13 @@ static enum rl_err parse(struct rl_request *rq)
 	struct rl_translate *tr = rq->translate;
 	enum rl_err err = tr->client->parse_request(tr->operation, rq->body, &tr->arena, &tr->message, &rq->fault);
 
+	if (err == RL_ERR_NOMEM && tr->arena.limited) {
+		rl_request_fail(
+			rq, RL_FAULT_BAD_REQUEST, 413, "request_too_complex", NULL,
+			"The request is made of too many small parts to be translated into another dialect: as a "
+			"message it is more than six times its size. Use fewer and larger ones.");
+		return RL_ERR_SYNTAX;
+	}
 	if (err)
 		return err == RL_ERR_NOMEM ? err : RL_ERR_SYNTAX;
 	tr->parsed = true;

@@ -229,3 +229,14 @@ def test_large_embeddings(gateway, sim):
     rows = reply.json()['data']
     assert [row['index'] for row in rows] == list(range(80)) and {len(row['embedding']) for row in rows} == {4096}
     assert relais.chat('and on').status == 200
+
+
+def test_too_many_small_parts(gateway, sim):
+    """What would take many times its size as a message is refused by name, and what is large but honest is not."""
+    relais = over(gateway, [sim()], ['anthropic'])
+    part = {'type': 'text', 'text': ''}
+    body = {'model': 'assistant', 'messages': [{'role': 'user', 'content': [part] * 200000}]}
+    reply = relais.post('/v1/chat/completions', body)
+    assert reply.status == 413 and reply.json()['error']['code'] == 'request_too_complex', reply
+    body['messages'][0]['content'] = [{'type': 'text', 'text': 'x' * 100}] * 20000
+    assert relais.post('/v1/chat/completions', body).status == 200
