@@ -228,11 +228,17 @@ static void write_ref(struct subset *s, rl_str raw)
 	s->depth--;
 }
 
+/* One of the subset's six types, in its capitals; a type of any other name is none that it could keep. */
 static void upper_type(struct subset *s, rl_str type)
 {
-	add_key(s->out, RL_STR("type"));
-	for (size_t i = 0; i < type.n; i++)
-		rl_buf_byte(s->out, (char)toupper((unsigned char)type.p[i]));
+	static const char *const words[] = {"string", "number", "integer", "boolean", "object", "array"};
+	static const char *const upper[] = {"STRING", "NUMBER", "INTEGER", "BOOLEAN", "OBJECT", "ARRAY"};
+	unsigned word = rl_table_word(type, words, 6);
+
+	if (word)
+		rl_build_text(s->out, "type", rl_str_of(upper[word - 1]));
+	else
+		cannot(s, RL_STR("type"));
 }
 
 /* A list of types: null makes the rest nullable, and several are alternatives. */

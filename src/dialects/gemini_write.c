@@ -553,8 +553,10 @@ static void write_turn(struct rl_gemini_writer *w, size_t before, size_t from, s
 	bool model = from_model(&request->messages[from]);
 
 	rl_build_comma(w->out);
-	rl_buf_add(w->out,
-		   model ? RL_STR("{\"role\":\"model\",\"parts\":[") : RL_STR("{\"role\":\"user\",\"parts\":["));
+	rl_buf_add(w->out, model ? RL_STR("{\"role\":\"model\"") : RL_STR("{\"role\":\"user\""));
+	size_t role_end = w->out->n;
+
+	RL_BUF_LIT(w->out, ",\"parts\":[");
 	size_t start = w->out->n;
 
 	w->call_seen = false;
@@ -571,10 +573,14 @@ static void write_turn(struct rl_gemini_writer *w, size_t before, size_t from, s
 				rl_gemini_write_parts(w, &message->parts[k], 1);
 	}
 	rl_gemini_write_rest(w);
-	/* The API refuses a content without parts. */
-	if (w->out->n == start && !w->ours)
-		RL_BUF_LIT(w->out, "{\"text\":\"\"}");
-	RL_BUF_LIT(w->out, "]");
+	/* What came without parts goes without; in place of what was left out stands an empty text. */
+	if (w->out->n > start || !w->ours) {
+		if (w->out->n == start)
+			RL_BUF_LIT(w->out, "{\"text\":\"\"}");
+		RL_BUF_LIT(w->out, "]");
+	} else if (rl_buf_ok(w->out)) {
+		w->out->n = role_end;
+	}
 	if (w->ours)
 		rl_build_extras(w->out, request->messages[from].extras);
 	RL_BUF_LIT(w->out, "}");

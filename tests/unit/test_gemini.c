@@ -317,6 +317,11 @@ static void schemas_fit_the_subset(void **state)
 	assert_int_equal(t->err, RL_ERR_UNSUPPORTED);
 	subset_of(*state, "{\"$ref\":\"#/$defs/none\"}", &t);
 	assert_int_equal(t->err, RL_ERR_UNSUPPORTED);
+	/* Another type than the six is refused, however it is spelled: an escape in capitals would be no JSON. */
+	subset_of(*state, "{\"type\":\"\\bject\"}", &t);
+	assert_int_equal(t->err, RL_ERR_UNSUPPORTED);
+	subset_of(*state, "{\"type\":[\"null\",7]}", &t);
+	assert_int_equal(t->err, RL_ERR_UNSUPPORTED);
 }
 
 /* OpenAPI's words in a tool reach others as JSON Schema. */
