@@ -44,7 +44,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (config && (!config->server.n_listen || !config->server.keepalive_ms || !config->log.level.n))
 		abort();
 	for (size_t i = 0; config && i < config->n_providers; i++)
-		if (!config->providers[i].timeouts.connect_ms || !config->providers[i].dialect.n)
+		if (!config->providers[i].timeouts.connect_ms)
 			abort();
 	rl_config_free(config);
 	rl_buf_fini(&report);
