@@ -46,6 +46,11 @@ struct identity {
 /* What the callbacks of a context's connections need; it goes with the context. */
 struct keyring {
 	struct rl_tls_tickets *tickets;
+	/*
+	 * Written after each look from outside, read before it goes: the context's own counter of references orders the two,
+	 * but inside libcrypto, where ThreadSanitizer cannot see it.
+	 */
+	_Atomic unsigned looks;
 	bool h2;
 	rl_str plain_answer;
 	size_t n;
@@ -56,8 +61,10 @@ static int keyring_index = -1;
 
 static void keyring_free(struct keyring *ring)
 {
-	if (ring)
+	if (ring) {
+		atomic_load_explicit(&ring->looks, memory_order_acquire);
 		rl_tls_tickets_unref(ring->tickets);
+	}
 	for (size_t i = 0; ring && i < ring->n; i++) {
 		X509_free(ring->identities[i].certificate);
 		EVP_PKEY_free(ring->identities[i].key);
@@ -449,18 +456,22 @@ void rl_tls_server_succeed(struct rl_tls_server *tls, const struct rl_tls_server
 	if (!before || before == tls || CRYPTO_memcmp(tls->print, before->print, sizeof tls->print) != 0)
 		return;
 	struct keyring *ring = SSL_CTX_get_ex_data(tls->ctx, keyring_index);
-	const struct keyring *old = SSL_CTX_get_ex_data(before->ctx, keyring_index);
+	struct keyring *old = SSL_CTX_get_ex_data(before->ctx, keyring_index);
 	struct rl_tls_tickets *own = ring->tickets;
 
 	ring->tickets = rl_tls_tickets_ref(old->tickets);
+	atomic_fetch_add_explicit(&old->looks, 1, memory_order_release);
 	rl_tls_tickets_unref(own);
 }
 
 void rl_tls_server_rotate(struct rl_tls_server *tls, uint64_t now_ms)
 {
-	if (tls)
-		rl_tls_tickets_rotate(((struct keyring *)SSL_CTX_get_ex_data(tls->ctx, keyring_index))->tickets,
-				      now_ms);
+	struct keyring *ring = tls ? SSL_CTX_get_ex_data(tls->ctx, keyring_index) : NULL;
+
+	if (!ring)
+		return;
+	rl_tls_tickets_rotate(ring->tickets, now_ms);
+	atomic_fetch_add_explicit(&ring->looks, 1, memory_order_release);
 }
 
 struct rl_tls_server *rl_tls_server_ref(struct rl_tls_server *tls)
